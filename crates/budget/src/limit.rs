@@ -1,0 +1,175 @@
+//! How much memory this process may use.
+//!
+//! On Linux the least limit of all the control groups that it is in, from its
+//! own up to the root: a nested group is bound by its parents. Version 1 and 2,
+//! inside a container or not. Where no group has a limit: the machine's memory.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Version 1 says "no limit" with a number near 2^63.
+const UNLIMITED: u64 = 1 << 60;
+
+/// A limit, and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In bytes.
+    pub bytes: u64,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Who set a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Configured,
+    /// A control group's `memory.max` (v2) or `memory.limit_in_bytes` (v1).
+    ControlGroup,
+    /// Nobody: it is all the memory that the machine has.
+    Machine,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configured => "MEMORY_LIMIT",
+            Self::ControlGroup => "the control group",
+            Self::Machine => "the machine's memory",
+        })
+    }
+}
+
+/// The limit of this process; None where the system does not say (not Linux).
+#[must_use]
+pub fn detect() -> Option<Limit> {
+    detect_below(Path::new("/"))
+}
+
+fn detect_below(root: &Path) -> Option<Limit> {
+    let group = control_group(root).map(|bytes| Limit { bytes, source: Source::ControlGroup });
+    let machine = machine(root).map(|bytes| Limit { bytes, source: Source::Machine });
+    // A group may be given more than there is.
+    group.into_iter().chain(machine).min_by_key(|limit| limit.bytes)
+}
+
+fn machine(root: &Path) -> Option<u64> {
+    let meminfo = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn control_group(root: &Path) -> Option<u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
+    groups
+        .lines()
+        .filter_map(|line| {
+            // hierarchy:controllers:path; no controllers in version 2
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let (kind, file) = match controllers {
+                "" => ("cgroup2", "memory.max"),
+                list if list.split(',').any(|name| name == "memory") => {
+                    ("cgroup", "memory.limit_in_bytes")
+                }
+                _ => return None,
+            };
+            least_of_chain(root, &mounts, kind, path, file)
+        })
+        .min()
+}
+
+/// The least limit from the group at `path` up to where its hierarchy is
+/// mounted.
+fn least_of_chain(root: &Path, mounts: &str, kind: &str, path: &str, file: &str) -> Option<u64> {
+    let (mount_root, mount_point) = mounts.lines().find_map(|line| mount(line, kind))?;
+    // In a container, the mount may show the group itself as its root.
+    let path = Path::new(path);
+    let below = path.strip_prefix(mount_root).or_else(|_| path.strip_prefix("/")).ok()?;
+    let top = root.join(mount_point.strip_prefix("/").ok()?);
+    let chain = below.ancestors().map(|group| top.join(group).join(file));
+    chain.filter_map(|file| read_limit(&file)).min()
+}
+
+/// Root and mount point of a line of mountinfo, if it is of this kind.
+fn mount<'a>(line: &'a str, kind: &str) -> Option<(&'a Path, PathBuf)> {
+    let (head, tail) = line.split_once(" - ")?;
+    let mut tail = tail.split(' ');
+    let has_kind = tail.next()? == kind;
+    let has_memory = kind == "cgroup2" || tail.nth(1)?.split(',').any(|name| name == "memory");
+    let mut head = head.split(' ').skip(3);
+    let (mount_root, mount_point) = (head.next()?, head.next()?);
+    (has_kind && has_memory).then(|| (Path::new(mount_root), PathBuf::from(mount_point)))
+}
+
+fn read_limit(file: &Path) -> Option<u64> {
+    // "max" is no number: no limit.
+    let bytes: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    (bytes < UNLIMITED).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:        1048576 kB\nMemFree: 1 kB\n");
+
+    #[test]
+    fn a_nested_group_is_bound_by_its_parent() {
+        let root = tree(&[
+            MEMINFO,
+            ("proc/self/cgroup", "0::/pod/app\n"),
+            ("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/pod/memory.max", "67108864\n"),
+            ("sys/fs/cgroup/pod/app/memory.max", "max\n"),
+        ]);
+        let expected = Limit { bytes: 64 * MIB, source: Source::ControlGroup };
+        assert_eq!(detect_below(root.path()), Some(expected));
+    }
+
+    #[test]
+    fn version_1_in_a_container_whose_mount_shows_its_own_group() {
+        let root = tree(&[
+            MEMINFO,
+            ("proc/self/cgroup", "4:cpu,cpuacct:/docker/x\n3:memory:/docker/x\n0::/\n"),
+            (
+                "proc/self/mountinfo",
+                "29 28 0:25 /docker/x /sys/fs/cgroup/cpu ro shared:1 - cgroup cgroup rw,cpu\n\
+                 30 28 0:26 /docker/x /sys/fs/cgroup/memory ro shared:1 - cgroup cgroup rw,memory\n",
+            ),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "134217728\n"),
+        ]);
+        assert_eq!(detect_below(root.path()).map(|limit| limit.bytes), Some(128 * MIB));
+    }
+
+    #[test]
+    fn without_a_limit_it_is_the_machine() {
+        let root = tree(&[
+            MEMINFO,
+            ("proc/self/cgroup", "3:memory:/a\n"),
+            (
+                "proc/self/mountinfo",
+                "30 28 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+            ),
+            ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        let expected = Limit { bytes: 1024 * MIB, source: Source::Machine };
+        assert_eq!(detect_below(root.path()), Some(expected));
+        assert_eq!(detect_below(Path::new("/nowhere")), None);
+    }
+}

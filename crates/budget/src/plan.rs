@@ -1,0 +1,172 @@
+//! The plan: terms (a count times a unit) whose sum must fit under the limit.
+
+use std::fmt;
+
+/// From heap to resident memory, in percent: size classes, partly used pages
+/// and what the allocator has not yet given back. Measured by the hostile test.
+pub const HEAP_TO_RESIDENT_PERCENT: u64 = 125;
+
+/// What the plan leaves free for what it does not know, in percent of the
+/// limit.
+pub const SLACK_PERCENT: u64 = 10;
+
+/// What a term's unit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes requested of the allocator: become resident by
+    /// [`HEAP_TO_RESIDENT_PERCENT`].
+    Heap,
+    /// Resident bytes, as they are.
+    Resident,
+    /// Bytes that the kernel holds for sockets.
+    Kernel,
+}
+
+/// What one kind of thing may take: `count` at most, `unit` bytes each.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    /// What it is.
+    pub name: &'static str,
+    /// How many there can be at once; a permit or a fixed size enforces it.
+    pub count: u64,
+    /// Bytes each.
+    pub unit: u64,
+    /// What the unit counts.
+    pub kind: Kind,
+    /// What to lower to make it smaller; None where nothing does.
+    pub setting: Option<&'static str>,
+    /// The test that holds the unit.
+    pub held_by: &'static str,
+}
+
+impl Term {
+    /// What it may take in all, in bytes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let bytes = self.count.saturating_mul(self.unit);
+        match self.kind {
+            Kind::Heap => bytes.saturating_mul(HEAP_TO_RESIDENT_PERCENT) / 100,
+            Kind::Resident | Kind::Kernel => bytes,
+        }
+    }
+}
+
+/// Terms against a limit.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the process may take, term by term.
+    pub terms: Vec<Term>,
+    /// What it may take at most, in bytes.
+    pub limit: u64,
+}
+
+/// The terms, with their slack, are more than the limit.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "the plan needs {} with its slack, and the limit is {}; lower one of: {}",
+    Mib(*.needed),
+    Mib(*.limit),
+    .largest.join(", ")
+)]
+pub struct DoesNotFit {
+    /// In bytes, slack included.
+    pub needed: u64,
+    /// In bytes.
+    pub limit: u64,
+    /// The settings of the largest terms, with what they take.
+    pub largest: Vec<String>,
+}
+
+impl Plan {
+    /// What all terms may take together, in bytes: the load line.
+    #[must_use]
+    pub fn ceiling(&self) -> u64 {
+        self.terms.iter().fold(0, |sum, term| sum.saturating_add(term.bytes()))
+    }
+
+    /// What is left free on purpose, in bytes.
+    #[must_use]
+    pub fn slack(&self) -> u64 {
+        self.limit / 100 * SLACK_PERCENT
+    }
+
+    /// Whether ceiling and slack fit under the limit.
+    ///
+    /// # Errors
+    /// [`DoesNotFit`], naming the three largest terms that can be lowered.
+    pub fn check(&self) -> Result<(), DoesNotFit> {
+        let needed = self.ceiling().saturating_add(self.slack());
+        if needed <= self.limit {
+            return Ok(());
+        }
+        let mut terms: Vec<_> = self.terms.iter().filter(|term| term.setting.is_some()).collect();
+        terms.sort_by_key(|term| std::cmp::Reverse(term.bytes()));
+        let name = |term: &&Term| {
+            let setting = term.setting.unwrap_or_default();
+            format!("{setting} ({} {} take {})", term.count, term.name, Mib(term.bytes()))
+        };
+        let largest = terms.iter().take(3).map(name).collect();
+        Err(DoesNotFit { needed, limit: self.limit, largest })
+    }
+}
+
+/// Bytes, shown in MiB with two digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Mib(
+    /// In bytes.
+    pub u64,
+);
+
+impl fmt::Display for Mib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = self.0 / (1 << 20) * 100 + self.0 % (1 << 20) * 100 / (1 << 20);
+        f.pad(&format!("{}.{:02} MiB", hundredths / 100, hundredths % 100))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<22} {:>6} {:>12} {:>14}  held by", "term", "count", "unit", "at most")?;
+        for term in &self.terms {
+            let unit = format!("{} B", term.unit);
+            let Term { name, count, held_by, .. } = term;
+            writeln!(f, "{name:<22} {count:>6} {unit:>12} {:>14}  {held_by}", Mib(term.bytes()))?;
+        }
+        writeln!(f, "{:<42} {:>14}", "load line", Mib(self.ceiling()))?;
+        writeln!(f, "{:<42} {:>14}", format!("slack, {SLACK_PERCENT} %"), Mib(self.slack()))?;
+        write!(f, "{:<42} {:>14}", "limit", Mib(self.limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn term(name: &'static str, count: u64, unit: u64, kind: Kind) -> Term {
+        Term { name, count, unit, kind, setting: Some("--count"), held_by: "a test" }
+    }
+
+    #[test]
+    fn heap_is_charged_with_its_factor_and_the_rest_as_it_is() {
+        assert_eq!(term("a", 2, 1000, Kind::Heap).bytes(), 2500);
+        assert_eq!(term("a", 2, 1000, Kind::Kernel).bytes(), 2000);
+        assert_eq!(term("a", u64::MAX, 2, Kind::Resident).bytes(), u64::MAX, "no overflow");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_largest_terms() {
+        let terms = vec![
+            term("small", 1, 1 << 20, Kind::Resident),
+            term("large", 90, 1 << 20, Kind::Resident),
+            Term { setting: None, ..term("fixed", 1, 1 << 20, Kind::Resident) },
+        ];
+        let mut plan = Plan { terms, limit: 103 << 20 };
+        assert_eq!(plan.check(), Ok(()));
+        plan.limit = 102 << 20;
+        let error = plan.check().unwrap_err();
+        assert_eq!(
+            error.largest,
+            ["--count (90 large take 90.00 MiB)", "--count (1 small take 1.00 MiB)"]
+        );
+    }
+}
