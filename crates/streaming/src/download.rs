@@ -1,0 +1,178 @@
+//! Download: a file, or a part of one, becomes a response body in chunks.
+//!
+//! **What goes wrong**: a file read whole is held whole, a client at a time.
+//! A guard in a wrapper around the body is free again while the connection
+//! still holds the last bytes for a client that does not read.
+//!
+//! **The pattern**: one chunk is read at a time, when the connection asks. The
+//! guard rides in each chunk ([`Bytes::from_owner`]), so that it is released
+//! with the last byte, not with the body.
+//!
+//! **Cancellation**: dropping the body closes the file; a read under way ends
+//! first, with its chunk and guard.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// What a download holds beside its chunks, in bytes: the body with its file,
+/// the read under way, the owners of the chunks. Held by the memory test
+/// `download` (unit).
+pub const OVERHEAD: usize = 8 * 1024;
+
+/// The heap that one download in flight may hold, in bytes, for chunks of
+/// `chunk` bytes: hyper asks for the next one when less than its own buffer is
+/// left of the last, so that two are alive at the worst position.
+#[must_use]
+pub const fn cost(chunk: usize) -> usize {
+    2 * chunk + OVERHEAD
+}
+
+/// Content that is open for reading.
+#[derive(Debug)]
+pub struct Content {
+    file: File,
+    len: u64,
+    tasks: TaskTracker,
+}
+
+impl Content {
+    pub(crate) fn open(path: &Path, tasks: TaskTracker) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file, len, tasks })
+    }
+
+    /// Its size, in bytes, as the file system has it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.len
+    }
+
+    /// The bytes of `range` as a body, in chunks of `chunk` bytes. `guard` pays
+    /// for [`cost`].
+    #[must_use]
+    pub fn into_body<G: Send + Sync + 'static>(
+        self,
+        range: Range<u64>,
+        chunk: usize,
+        guard: G,
+    ) -> Download<G> {
+        let reader =
+            Reader { file: self.file, start: Some(range.start), chunk, guard: Arc::new(guard) };
+        let remaining = range.end.saturating_sub(range.start);
+        Download { state: State::Ready(reader), remaining, tasks: self.tasks }
+    }
+}
+
+/// A part of a file as a body. It ends with an error where the file is shorter
+/// than it was: the connection breaks off, rather than end as if whole.
+#[derive(Debug)]
+pub struct Download<G: Send + Sync + 'static> {
+    state: State<G>,
+    remaining: u64,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+enum State<G: Send + Sync + 'static> {
+    Ready(Reader<G>),
+    Reading(JoinHandle<io::Result<(Reader<G>, Bytes)>>),
+    Done,
+}
+
+/// What moves to the blocking pool and back.
+#[derive(Debug)]
+struct Reader<G: Send + Sync + 'static> {
+    file: File,
+    // Where to seek before the first read.
+    start: Option<u64>,
+    chunk: usize,
+    guard: Arc<G>,
+}
+
+/// A chunk, and the guard that pays for it.
+struct Paid<G> {
+    bytes: Vec<u8>,
+    _guard: Arc<G>,
+}
+
+impl<G> AsRef<[u8]> for Paid<G> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<G: Send + Sync + 'static> Reader<G> {
+    fn read(&mut self, remaining: u64) -> io::Result<Bytes> {
+        if let Some(start) = self.start.take() {
+            self.file.seek(SeekFrom::Start(start))?;
+        }
+        let len = usize::try_from(remaining).unwrap_or(self.chunk).min(self.chunk);
+        // read_to_end into spare capacity: nothing is zeroed beforehand, and
+        // Take's limit keeps it from growing.
+        let mut bytes = Vec::with_capacity(len);
+        let read = (&self.file).take(len as u64).read_to_end(&mut bytes)?;
+        if read < len {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the content is shorter than it was",
+            ));
+        }
+        Ok(Bytes::from_owner(Paid { bytes, _guard: self.guard.clone() }))
+    }
+}
+
+impl<G: Send + Sync + 'static> Body for Download<G> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Ready(_) if this.remaining == 0 => this.state = State::Done,
+                State::Ready(_) => {
+                    let State::Ready(mut reader) = std::mem::replace(&mut this.state, State::Done)
+                    else {
+                        return Poll::Ready(None);
+                    };
+                    let remaining = this.remaining;
+                    let read = move || reader.read(remaining).map(|bytes| (reader, bytes));
+                    this.state = State::Reading(this.tasks.spawn_blocking(read));
+                }
+                State::Reading(read) => {
+                    let read = ready!(Pin::new(read).poll(cx));
+                    this.state = State::Done;
+                    let (reader, bytes) = read.map_err(io::Error::other)??;
+                    this.remaining -= bytes.len() as u64;
+                    if this.remaining > 0 {
+                        this.state = State::Ready(reader);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                State::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

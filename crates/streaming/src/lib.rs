@@ -1,0 +1,24 @@
+//! Bytes in motion: content goes from a request body to disk, and from disk to
+//! a response body, through buffers whose size and number are fixed beforehand.
+//!
+//! - [`upload`]: a body becomes a staged file, hashed on the way;
+//! - [`download`]: a file, or a part of one, becomes a body;
+//! - [`store`]: the folder in which both live; publication by rename.
+//!
+//! This crate knows no other crate of the workspace. What pays for a buffer
+//! reaches it as a generic guard `G`, which it only holds: for as long as the
+//! buffer lives, in whatever thread. A `tokio::sync::OwnedSemaphorePermit` will
+//! do, and so will `()`.
+
+pub mod download;
+pub mod staged;
+pub mod store;
+pub mod upload;
+
+pub use download::{Content, Download};
+pub use staged::StagedFile;
+pub use store::LocalStore;
+pub use upload::{Digest, Received, UploadError, UploadLimits};
+
+/// The error type that bodies bring along.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,171 @@
+//! Upload: a request body becomes a staged file, through one buffer.
+//!
+//! **What goes wrong**: a `Bytes` extractor holds the whole body, twice over
+//! while its buffer grows. A `tokio::fs::File` keeps up to 2 MiB a handle.
+//!
+//! **The pattern**: frames are copied into one buffer of a fixed size. When it
+//! is full, buffer, file and hasher move to the blocking pool together, are
+//! hashed and written there, and come back. While they are away the body is not
+//! polled: that is the back-pressure.
+//!
+//! **Cancellation**: dropping the future drops the buffer, its guard and the
+//! staged file. If a write is under way, that happens when the write returns:
+//! the guard goes where the buffer goes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body::Body;
+use http_body_util::BodyExt;
+use sha2::{Digest as _, Sha256};
+use tokio_util::task::TaskTracker;
+
+use crate::staged::StagedFile;
+use crate::{BoxError, LocalStore};
+
+/// A SHA-256 digest.
+pub type Digest = [u8; 32];
+
+/// What an upload holds beside its buffer, in bytes: the future with its file,
+/// hasher and path, and the task of a write under way. Held by the memory test
+/// `upload` (unit).
+pub const OVERHEAD: usize = 8 * 1024;
+
+/// The heap that one upload in flight may hold, in bytes, for a buffer of
+/// `chunk` bytes. Frames of the body belong to the connection, not to this.
+#[must_use]
+pub const fn cost(chunk: usize) -> usize {
+    chunk + OVERHEAD
+}
+
+/// What bounds one upload.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// Largest content, in bytes; one more is [`UploadError::TooLarge`].
+    pub max_size: u64,
+    /// The buffer, in bytes.
+    pub chunk: usize,
+    /// The longest wait for the next frame; then [`UploadError::Stalled`].
+    pub stall: Duration,
+}
+
+/// Why an upload was not received. Nothing of it is left on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The content is larger than allowed.
+    #[error("the content is larger than {max_size} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        max_size: u64,
+    },
+    /// The client sent nothing for too long.
+    #[error("no data for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The body ended early or broke the protocol: often a client that left.
+    #[error("the body could not be read: {0}")]
+    Body(#[source] BoxError),
+    /// The staged file could not be written.
+    #[error("the content could not be stored: {0}")]
+    Store(#[from] io::Error),
+}
+
+/// A body that was received whole: staged and durable, but not published.
+#[derive(Debug)]
+pub struct Received<G: Send + 'static> {
+    /// The staged file: pass it to [`LocalStore::publish`], or drop it.
+    pub file: StagedFile<G>,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+}
+
+/// What moves to the blocking pool and back. The file comes before the staged
+/// path, so that it is closed before it is removed.
+struct Writer<G: Send + 'static> {
+    buffer: Vec<u8>,
+    hasher: Sha256,
+    file: File,
+    staged: StagedFile<G>,
+}
+
+impl<G: Send + 'static> Writer<G> {
+    fn create(
+        folder: &std::path::Path,
+        tasks: TaskTracker,
+        chunk: usize,
+        guard: G,
+    ) -> io::Result<Self> {
+        let (staged, file) = StagedFile::create(folder, tasks, guard)?;
+        let buffer = Vec::with_capacity(chunk);
+        let hasher = Sha256::new();
+        Ok(Self { buffer, hasher, file, staged })
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.buffer);
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Receives `body` into a staged file of `store`: at most `limits.max_size`
+/// bytes, counted as they come, whatever Content-Length says.
+///
+/// `guard` pays for [`cost`]; it is held until the staged file is published or
+/// removed.
+///
+/// # Errors
+/// [`UploadError`]; by then the staged file is removed, or about to be.
+pub async fn receive<B, G>(
+    store: &LocalStore,
+    body: B,
+    limits: UploadLimits,
+    guard: G,
+) -> Result<Received<G>, UploadError>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+    G: Send + 'static,
+{
+    let UploadLimits { max_size, chunk, stall } = limits;
+    let folder = store.staging().to_owned();
+    let tasks = store.tasks().clone();
+    let mut writer = store.blocking(move || Writer::create(&folder, tasks, chunk, guard)).await?;
+    let mut size: u64 = 0;
+    let mut body = std::pin::pin!(body);
+
+    loop {
+        let frame = tokio::time::timeout(stall, body.frame());
+        let frame = frame.await.map_err(|_| UploadError::Stalled(stall))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| UploadError::Body(error.into()))?;
+        let Ok(mut data) = frame.into_data() else { continue }; // trailers
+
+        size += data.len() as u64;
+        if size > max_size {
+            return Err(UploadError::TooLarge { max_size });
+        }
+        while data.has_remaining() {
+            let room = chunk - writer.buffer.len();
+            let part = data.split_to(room.min(data.len()));
+            writer.buffer.extend_from_slice(&part);
+            if writer.buffer.len() == chunk {
+                writer = store.blocking(move || writer.write_out().map(|()| writer)).await?;
+            }
+        }
+    }
+
+    store
+        .blocking(move || {
+            writer.write_out()?;
+            writer.file.sync_all()?;
+            let Writer { hasher, staged: file, .. } = writer;
+            let sha256 = hasher.finalize().into();
+            Ok(Received { file, size, sha256 })
+        })
+        .await
+        .map_err(UploadError::Store)
+}

@@ -1,0 +1,237 @@
+//! What goes into the store comes out, or leaves nothing.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use sha2::{Digest as _, Sha256};
+use streaming::upload::receive;
+use streaming::{LocalStore, UploadError, UploadLimits};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const LIMITS: UploadLimits =
+    UploadLimits { max_size: 100_000, chunk: 1000, stall: Duration::from_secs(60) };
+
+fn store() -> (TempDir, LocalStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+fn content(size: usize) -> Vec<u8> {
+    (0..size).map(|index| u8::try_from(index * 7 % 251).unwrap()).collect()
+}
+
+/// A body in frames of `frame` bytes, that then ends, breaks off or hangs.
+struct Frames {
+    rest: Bytes,
+    frame: usize,
+    end: End,
+}
+
+enum End {
+    Whole,
+    Broken,
+    Hangs,
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let len = self.frame.min(self.rest.len());
+        match self.end {
+            _ if len > 0 => Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(len))))),
+            End::Whole => Poll::Ready(None),
+            End::Broken => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
+            End::Hangs => Poll::Pending,
+        }
+    }
+}
+
+fn frames(size: usize, frame: usize, end: End) -> Frames {
+    Frames { rest: content(size).into(), frame, end }
+}
+
+/// Everything has settled: no staged file, and the guard is free.
+async fn assert_nothing_left(folder: &TempDir, store: &LocalStore, guard: &Arc<()>) {
+    store.close().await;
+    assert_eq!(fs::read_dir(folder.path().join("staging")).unwrap().count(), 0, "staged files");
+    assert_eq!(fs::read_dir(folder.path().join("content")).unwrap().count(), 0, "content");
+    assert_eq!(Arc::strong_count(guard), 1, "guards");
+}
+
+async fn read(body: impl Body<Data = Bytes, Error = io::Error>) -> io::Result<Vec<u8>> {
+    let mut body = std::pin::pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        bytes.extend_from_slice(&frame?.into_data().unwrap());
+    }
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn content_comes_back_equal_whatever_the_frames_and_sizes() {
+    let (_folder, store) = store();
+    for size in [0, 1, 999, 1000, 1001, 2000, 54_321] {
+        for frame in [1, 333, 1000, 16_384] {
+            let expected = content(size);
+            let received =
+                receive(&store, frames(size, frame, End::Whole), LIMITS, ()).await.unwrap();
+            assert_eq!(received.size, size as u64);
+            assert_eq!(received.sha256[..], Sha256::digest(&expected)[..]);
+            let key = Uuid::new_v4();
+            store.publish(received.file, key).await.unwrap();
+            let content = store.content(key).await.unwrap();
+            assert_eq!(content.size(), size as u64);
+            let bytes = read(content.into_body(0..size as u64, 1000, ())).await.unwrap();
+            assert!(bytes == expected, "size {size}, frame {frame}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_range_is_that_range() {
+    let (_folder, store) = store();
+    let received = receive(&store, Full::from(content(10_000)), LIMITS, ()).await.unwrap();
+    let key = Uuid::new_v4();
+    store.publish(received.file, key).await.unwrap();
+    for range in [0..1, 0..1000, 999..1001, 1000..3000, 9_999..10_000, 0..10_000, 5..5] {
+        let body = store.content(key).await.unwrap().into_body(range.clone(), 1000, ());
+        assert_eq!(body.size_hint().exact(), Some(range.end - range.start));
+        let bytes = read(body).await.unwrap();
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        assert!(bytes == content(10_000)[range.clone()], "{range:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_byte_over_the_limit_is_refused_and_leaves_nothing() {
+    let (folder, store) = store();
+    let guard = Arc::new(());
+    receive(&store, frames(100_000, 700, End::Whole), LIMITS, ()).await.unwrap();
+    let error = receive(&store, frames(100_001, 700, End::Whole), LIMITS, guard.clone()).await;
+    assert!(matches!(error, Err(UploadError::TooLarge { max_size: 100_000 })), "{error:?}");
+    assert_nothing_left(&folder, &store, &guard).await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_nothing() {
+    let (folder, store) = store();
+    let guard = Arc::new(());
+    let error = receive(&store, frames(54_321, 700, End::Broken), LIMITS, guard.clone()).await;
+    assert!(matches!(error, Err(UploadError::Body(_))), "{error:?}");
+    assert_nothing_left(&folder, &store, &guard).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hangs_is_given_up() {
+    let (folder, store) = store();
+    let guard = Arc::new(());
+    let error = receive(&store, frames(54_321, 700, End::Hangs), LIMITS, guard.clone()).await;
+    assert!(matches!(error, Err(UploadError::Stalled(_))), "{error:?}");
+    assert_nothing_left(&folder, &store, &guard).await;
+}
+
+#[tokio::test]
+async fn an_upload_dropped_at_any_point_leaves_nothing() {
+    let (folder, store) = store();
+    let guard = Arc::new(());
+    // One poll more each time: between frames, during writes, during the sync.
+    for polls in 0..80 {
+        let mut upload =
+            Box::pin(receive(&store, frames(50_000, 700, End::Whole), LIMITS, guard.clone()));
+        for _ in 0..polls {
+            let poll = std::future::poll_fn(|cx| Poll::Ready(upload.as_mut().poll(cx))).await;
+            if poll.is_ready() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    }
+    assert_nothing_left(&folder, &store, &guard).await;
+}
+
+#[tokio::test]
+async fn a_guard_is_held_as_long_as_the_last_chunk() {
+    let (_folder, store) = store();
+    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let key = Uuid::new_v4();
+    store.publish(received.file, key).await.unwrap();
+    let guard = Arc::new(());
+    let mut body = store.content(key).await.unwrap().into_body(0..3000, 1000, guard.clone());
+    let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    drop(body);
+    assert_eq!(Arc::strong_count(&guard), 2, "the chunk is alive");
+    drop(chunk);
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+#[tokio::test]
+async fn content_that_was_cut_short_ends_with_an_error() {
+    let (folder, store) = store();
+    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let key = Uuid::new_v4();
+    store.publish(received.file, key).await.unwrap();
+    let content = store.content(key).await.unwrap();
+    let file = folder.path().join("content").join(key.to_string());
+    fs::File::options().write(true).open(file).unwrap().set_len(1500).unwrap();
+    let error = read(content.into_body(0..3000, 1000, ())).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn the_sweep_goes_by_age_and_names_old_content_in_batches() {
+    let (folder, store) = store();
+    let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
+    let mut keys: Vec<_> = (0..5).map(|_| Uuid::new_v4()).collect();
+    store.publish(received.file, keys[0]).await.unwrap();
+    for key in &keys[1..] {
+        fs::write(folder.path().join("content").join(key.to_string()), "x").unwrap();
+    }
+    fs::write(folder.path().join("staging/left"), "x").unwrap();
+
+    let hour = Duration::from_secs(3600);
+    assert_eq!(store.sweep_staging(hour).await.unwrap(), 0, "too young");
+    assert!(store.old_keys(hour).await.unwrap().next_batch(9).await.unwrap().is_empty());
+
+    assert_eq!(store.sweep_staging(Duration::ZERO).await.unwrap(), 1);
+    let mut walk = store.old_keys(Duration::ZERO).await.unwrap();
+    let mut found = Vec::new();
+    loop {
+        let batch = walk.next_batch(2).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        assert!(batch.len() <= 2);
+        found.extend(batch);
+    }
+    found.sort();
+    keys.sort();
+    assert_eq!(found, keys);
+}
+
+#[tokio::test]
+async fn removing_content_twice_is_fine_and_an_open_download_goes_on() {
+    let (_folder, store) = store();
+    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let key = Uuid::new_v4();
+    store.publish(received.file, key).await.unwrap();
+    let content_open = store.content(key).await.unwrap();
+    store.remove(key).await.unwrap();
+    store.remove(key).await.unwrap();
+    assert_eq!(store.content(key).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(read(content_open.into_body(0..3000, 1000, ())).await.unwrap() == content(3000));
+}
