@@ -1,0 +1,70 @@
+//! Rows: a pool of Postgres connections with every bound set on purpose, and
+//! the queries on files.
+//!
+//! This crate knows no other crate of the workspace. Queries take an executor,
+//! so that they work on the pool and inside a transaction alike.
+
+pub mod files;
+pub mod pool;
+
+pub use files::FileRecord;
+pub use pool::PoolSettings;
+pub use sqlx::{Error, PgPool};
+
+/// The migrations of `migrations/`, compiled in.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// Whether every migration that this build knows has been applied. A newer
+/// database is fine: migrations expand before they contract.
+///
+/// # Errors
+/// Where the database can't be asked.
+pub async fn is_migrated(pool: &PgPool) -> Result<bool, Error> {
+    let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+    // Not a checked query: the table is the migrator's, and may not be there.
+    let applied: Option<Option<i64>> =
+        match sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success LIMIT 1")
+            .fetch_optional(pool)
+            .await
+        {
+            Err(Error::Database(error)) if error.code().as_deref() == Some("42P01") => None,
+            other => other?,
+        };
+    Ok(applied.flatten() >= newest)
+}
+
+/// Asks the database for nothing, to see that it answers.
+///
+/// # Errors
+/// A database out of reach, or no connection free in time.
+pub async fn ping(pool: &PgPool) -> Result<(), Error> {
+    sqlx::query("SELECT 1").execute(pool).await.map(drop)
+}
+
+/// Whether the database itself is out of reach or busy, rather than the query
+/// wrong: the caller answers 503, and the client may come again.
+#[must_use]
+pub fn is_unavailable(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::Tls(_) => true,
+        // 57: operator intervention (shutdown, statement timeout); 53: out of
+        // resources (too many connections, disk full); 08: connection lost.
+        Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["57", "53", "08"].iter().any(|class| code.starts_with(class))),
+        _ => false,
+    }
+}
+
+/// Whether a failed statement may have taken effect all the same: its answer
+/// was lost, or the server ended the connection while answering.
+#[must_use]
+pub fn is_ambiguous(error: &Error) -> bool {
+    match error {
+        Error::PoolTimedOut | Error::PoolClosed => false,
+        Error::Database(error) => {
+            error.code().is_none_or(|code| code.starts_with("57P") || code.starts_with("08"))
+        }
+        _ => true,
+    }
+}

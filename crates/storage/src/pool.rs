@@ -1,0 +1,69 @@
+//! The pool: connections, statements, kept buffers and waits, all bounded.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, Error, PgPool};
+
+/// Prepared statements kept a connection, here and in its backend. The service
+/// has fewer queries than this, so it never evicts; sqlx's default of 100 lets
+/// a query that varies (a growing IN list) cost the backend 20 MiB.
+pub const STATEMENTS: usize = 32;
+
+/// The longest that Postgres works on one statement; then it is an error, and
+/// the client is told 503. No query of the service needs a hundredth of it.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that has been unused for this long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A connection is renewed at this age: what its backend gathers goes with it.
+const MAX_LIFETIME: Duration = Duration::from_secs(1800);
+
+/// The heap that one pooled connection may hold between queries, in bytes: its
+/// buffers at their least (8 KiB each way), the statements and their columns.
+/// During a query the largest row comes on top: names and types of at most 255
+/// bytes here.
+#[must_use]
+pub const fn cost() -> usize {
+    64 * 1024
+}
+
+/// What bounds the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Connections at most.
+    pub connections: u32,
+    /// The longest wait for one; then [`Error::PoolTimedOut`].
+    pub acquire_timeout: Duration,
+}
+
+/// Connects one connection, to see that it works; more come as they are needed.
+///
+/// # Errors
+/// A URL that is none, or a database that can't be reached in
+/// `settings.acquire_timeout`.
+pub async fn connect(url: &str, settings: PoolSettings) -> Result<PgPool, Error> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("server")
+        .statement_cache_capacity(STATEMENTS)
+        .options([("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string())]);
+    PgPoolOptions::new()
+        .max_connections(settings.connections)
+        .min_connections(0)
+        .acquire_timeout(settings.acquire_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(MAX_LIFETIME)
+        .test_before_acquire(true)
+        // The read buffer keeps the size of the largest row ever read. The
+        // shrink takes effect with the ping that the pool sends next.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.shrink_buffers();
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await
+}
