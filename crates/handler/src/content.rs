@@ -1,0 +1,136 @@
+//! `GET` and `HEAD /v1/files/{id}/content`: the bytes, whole or in part.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use headers::{AcceptRanges, ContentRange, HeaderMapExt, LastModified};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use storage::{FileRecord, files};
+use streaming::Content;
+use uuid::Uuid;
+
+use crate::conditional::{Precondition, Unsatisfiable, Validators, evaluate, range};
+use crate::record::{id, strong_etag, truncated};
+use crate::repr_digest::{self, REPR_DIGEST};
+use crate::{App, Problem, name};
+
+/// The bytes; or those of one range (206). Several ranges get the whole.
+///
+/// # Errors
+/// 404, 412, 416, 500 (the content is not what the record says), 503.
+pub async fn get(
+    State(app): State<Arc<App>>,
+    path: Result<Path<Uuid>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (record, size, validators) = find(&app, id(path)?).await?;
+    if evaluate(&headers, &validators)? == Precondition::NotModified {
+        return described(&record, &validators, StatusCode::NOT_MODIFIED.into_response());
+    }
+    let part = match range(&headers, &validators, size) {
+        Ok(part) => part,
+        Err(Unsatisfiable) => return Ok(unsatisfiable(size)),
+    };
+    let permit = app.downloads.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::busy("too many downloads are in flight"))?;
+    let content = open(&app, &record, size).await?;
+
+    let mut status = StatusCode::OK;
+    let mut fields = HeaderMap::new();
+    if let Some(part) = &part {
+        status = StatusCode::PARTIAL_CONTENT;
+        let content_range = ContentRange::bytes(part.clone(), size);
+        fields.typed_insert(content_range.map_err(|_| Problem::internal())?);
+    }
+    let body = content.into_body(part.unwrap_or(0..size), app.download_chunk, permit);
+    described(&record, &validators, (status, fields, Body::new(body)).into_response())
+}
+
+/// What [`get`] would say of the whole, without its bytes: Range is for GET.
+///
+/// # Errors
+/// 404, 412, 500, 503.
+pub async fn head(
+    State(app): State<Arc<App>>,
+    path: Result<Path<Uuid>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (record, size, validators) = find(&app, id(path)?).await?;
+    let response = match evaluate(&headers, &validators)? {
+        Precondition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Precondition::Passed => [(CONTENT_LENGTH, HeaderValue::from(size))].into_response(),
+    };
+    described(&record, &validators, response)
+}
+
+async fn find(app: &App, id: Uuid) -> Result<(FileRecord, u64, Validators), Problem> {
+    let record = files::get(&app.pool, id).await?.ok_or_else(Problem::no_such_file)?;
+    let size = u64::try_from(record.size).map_err(|_| Problem::internal())?;
+    let etag = strong_etag(&record.sha256)?;
+    let last_modified = truncated(record.created_at);
+    Ok((record, size, Validators { etag, last_modified }))
+}
+
+/// Opens the content, and makes sure that it has the size of the record. Bytes
+/// that were altered in place are not noticed here: Repr-Digest tells the client.
+async fn open(app: &App, record: &FileRecord, size: u64) -> Result<Content, Problem> {
+    let id = record.id;
+    match app.store.content(id).await {
+        Ok(content) if content.size() == size => Ok(content),
+        Ok(content) => {
+            tracing::error!(%id, expected = size, found = content.size(), "content is damaged");
+            Err(Problem::internal())
+        }
+        // Deleted since the record was read? Else it is lost.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if files::get(&app.pool, id).await?.is_none() {
+                return Err(Problem::no_such_file());
+            }
+            tracing::error!(%id, "content is missing");
+            Err(Problem::internal())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn described(
+    record: &FileRecord,
+    validators: &Validators,
+    mut response: Response,
+) -> Result<Response, Problem> {
+    let status = response.status();
+    let fields = response.headers_mut();
+    fields.typed_insert(validators.etag.clone());
+    fields.typed_insert(LastModified::from(validators.last_modified));
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
+    let content_type = HeaderValue::try_from(&record.content_type);
+    fields.insert(CONTENT_TYPE, content_type.map_err(|_| Problem::internal())?);
+    fields.insert(CONTENT_DISPOSITION, name::disposition(&record.name));
+    // A page among the files must not act as one of the service.
+    let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
+    fields.insert(CONTENT_SECURITY_POLICY, sandbox);
+    fields.typed_insert(AcceptRanges::bytes());
+    if let Some(digest) = repr_digest::value(&record.sha256) {
+        fields.insert(REPR_DIGEST, digest);
+    }
+    Ok(response)
+}
+
+fn unsatisfiable(size: u64) -> Response {
+    let problem = Problem::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range-not-satisfiable",
+        "The range lies outside of the content",
+        format!("the content has {size} bytes"),
+    );
+    let mut response = problem.into_response();
+    response.headers_mut().typed_insert(ContentRange::unsatisfied_bytes(size));
+    response
+}

@@ -1,0 +1,25 @@
+//! Which handler answers what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use http::StatusCode;
+
+use crate::probes::{LIVEZ, READYZ, livez, readyz};
+use crate::{App, Problem, content, record, upload};
+
+/// The routes. What axum answers by itself (405 with Allow) gets its document
+/// in [`crate::problem::render`].
+pub fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/files", post(upload::post))
+        .route("/v1/files/{id}", get(record::get).delete(record::delete))
+        .route("/v1/files/{id}/content", get(content::get).head(content::head))
+        .route(LIVEZ, get(livez))
+        .route(READYZ, get(readyz))
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "no-such-route", "There is no such route", "")
+        })
+        .with_state(app)
+}

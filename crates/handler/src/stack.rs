@@ -1,0 +1,85 @@
+//! The middleware: everything that a request passes through, in one place.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Request};
+use http_body::Body as HttpBody;
+use tower::{Service, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::{DefaultOnResponse, TraceLayer};
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tracing::{Level, Span};
+
+use crate::problem::{REQUEST_ID, render};
+use crate::routes::routes;
+use crate::{Access, App, Problem};
+
+/// The longest path in a log line, in bytes: the formatter's buffer, one a
+/// thread, keeps the size of its longest line.
+const MAX_LOGGED_PATH: usize = 128;
+
+/// The routes, wrapped in what every request passes through.
+///
+/// It wraps the Router from outside: a layer that is handed to `Router::layer`
+/// is boxed a request, each by itself.
+pub fn stack(
+    app: Arc<App>,
+    access: Access,
+) -> impl Service<
+    Request<Body>,
+    Response = Response<
+        impl HttpBody<Data = axum::body::Bytes, Error = axum::Error> + Send + 'static,
+    >,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ Sync
++ 'static {
+    ServiceBuilder::new()
+        // 1. The id is ours: a client's would be as long as it likes.
+        .map_request(|mut request: Request<Body>| {
+            request.headers_mut().remove(REQUEST_ID);
+            request
+        })
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        // 2. A span a request; one log line a response.
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(DefaultOnResponse::new().level(Level::INFO)),
+        )
+        // 3. Errors become problem documents; the id is in the response by then.
+        .map_response(render)
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        // 4. No response is taken for another type than it says.
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        // 5. A handler that panics answers 500.
+        .map_response(|response: Response<_>| response.map(Body::new))
+        .layer(CatchPanicLayer::custom(panicked))
+        // 6. Who may ask.
+        .layer(ValidateRequestHeaderLayer::custom(access))
+        .service(routes(app))
+}
+
+fn span(request: &Request<Body>) -> Span {
+    let path = request.uri().path();
+    let path = &path[..path.floor_char_boundary(MAX_LOGGED_PATH)];
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    tracing::info_span!("request", method = %request.method(), path, id)
+}
+
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    // The panic hook has logged it.
+    Problem::internal().into_response()
+}
