@@ -1,0 +1,234 @@
+//! The application: built once, for `main` and tests alike; run; shut down in
+//! order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use handler::{Access, App};
+use storage::PoolSettings;
+use streaming::{LocalStore, UploadLimits};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, size};
+use crate::connection::{Settings, Shutdown};
+use crate::io::Deadlines;
+use crate::limits::Limits;
+use crate::listener::{SocketBuffers, accept, listen};
+use crate::registry::Connections;
+use crate::{plan, telemetry};
+
+/// What is left for connections to close after the deadline has passed.
+const FORCED: Duration = Duration::from_secs(1);
+
+/// The service, listening but not yet accepting.
+#[derive(Debug)]
+pub struct Application {
+    /// What the handlers share.
+    pub app: Arc<App>,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+    /// What bounds each.
+    pub settings: Settings,
+    access: Access,
+    listener: TcpListener,
+    buffers: SocketBuffers,
+    tasks: TaskTracker,
+    config: Config,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every request in flight ended by itself.
+    Drained,
+    /// This many connections were cut off at the deadline.
+    CutOff(usize),
+}
+
+impl Application {
+    /// Checks the plan, opens store and pool, and listens. Port 0 takes a free
+    /// one.
+    ///
+    /// # Errors
+    /// A plan that does not fit; a folder, database or address that can't be
+    /// used; a database that is not migrated.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        config.validate()?;
+        let limit = plan::limit(&config)?;
+        plan::plan(&config, limit).check()?;
+
+        let store = LocalStore::open(&config.content_dir).with_context(|| {
+            format!("the content folder {} can't be used", config.content_dir.display())
+        })?;
+        let pool = connect(&config).await?;
+        let migrated = storage::is_migrated(&pool).await.context("the database can't be asked")?;
+        ensure!(migrated, "the database is not up to date: run `server migrate` first");
+
+        let buffers = SocketBuffers {
+            receive: size(config.socket_receive_buffer),
+            unsent: u32::try_from(config.socket_unsent.as_u64())?,
+        };
+        let listener = listen(config.listen, buffers)
+            .with_context(|| format!("can't listen on {}", config.listen))?;
+
+        let limits = Limits::new(&config);
+        let app = App {
+            pool,
+            store,
+            uploads: limits.uploads,
+            downloads: limits.downloads,
+            upload_limits: UploadLimits {
+                max_size: config.max_upload_size.as_u64(),
+                chunk: size(config.upload_chunk),
+                stall: config.upload_timeout,
+            },
+            download_chunk: size(config.download_chunk),
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let settings = Settings {
+            buffer: size(config.connection_buffer),
+            deadlines: Deadlines {
+                first_byte: config.first_byte_timeout,
+                head: config.header_timeout,
+                idle: config.idle_timeout,
+                write: config.write_timeout,
+            },
+        };
+        Ok(Self {
+            app: Arc::new(app),
+            connections: Connections::new(limits.connections),
+            settings,
+            access: access(&config)?,
+            listener,
+            buffers,
+            tasks: TaskTracker::new(),
+            config,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Routes and middleware: what [`crate::serve`] serves.
+    pub fn service(
+        &self,
+    ) -> impl tower::Service<
+        http::Request<axum::body::Body>,
+        Response = http::Response<
+            impl http_body::Body<Data = axum::body::Bytes, Error = axum::Error> + Send + 'static,
+        >,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static {
+        handler::stack(self.app.clone(), self.access.clone())
+    }
+
+    /// Serves until `stop`, then shuts down: readiness fails, the listener
+    /// closes (after the delay), requests in flight end (up to the deadline), then publishing,
+    /// files and pool. `force` ends the waiting at once.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send,
+        force: impl Future<Output = ()> + Send,
+    ) -> Outcome {
+        let service = self.service();
+        let Self { app, connections, settings, listener, buffers, tasks, config, .. } = self;
+        let shutdown = Shutdown::default();
+        tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
+        {
+            let accepting =
+                accept(listener, buffers, &connections, service, settings, &shutdown, &tasks);
+            tokio::select! {
+                () = accepting => {}
+                () = async {
+                    stop.await;
+                    app.draining.cancel();
+                    tokio::time::sleep(config.shutdown_delay).await;
+                } => {}
+            }
+        }
+        let deadline = Instant::now() + config.shutdown_timeout;
+        tracing::info!(connections = connections.open(), "shutting down");
+        shutdown.graceful.cancel();
+        tasks.close();
+        let drained = tokio::select! {
+            drained = timeout_at(deadline, tasks.wait()) => drained.is_ok(),
+            () = force => false,
+        };
+        let outcome = if drained { Outcome::Drained } else { Outcome::CutOff(connections.open()) };
+        shutdown.forced.cancel();
+
+        // What clients can no longer hold up ends now: their tasks, publishing
+        // (bounded by the pool's and the statements' timeouts), files, pool.
+        let deadline = deadline.max(Instant::now() + FORCED);
+        app.tasks.close();
+        let ending = async {
+            tasks.wait().await;
+            app.tasks.wait().await;
+            app.store.close().await;
+            app.pool.close().await;
+        };
+        if timeout_at(deadline, ending).await.is_err() {
+            tracing::warn!("some work did not end in time; its leftovers will be swept");
+        }
+        tracing::info!(?outcome, "shut down");
+        outcome
+    }
+}
+
+/// Connects the pool.
+///
+/// # Errors
+/// No URL, or a database that does not answer.
+pub async fn connect(config: &Config) -> anyhow::Result<storage::PgPool> {
+    let settings =
+        PoolSettings { connections: config.pool_connections, acquire_timeout: config.pool_timeout };
+    storage::pool::connect(config.database_url()?, settings)
+        .await
+        .context("the database can't be reached")
+}
+
+fn access(config: &Config) -> anyhow::Result<Access> {
+    if !config.tokens_sha256.is_empty() {
+        return Ok(Access::Tokens(config.tokens_sha256.as_slice().into()));
+    }
+    if config.listen.ip().is_loopback() {
+        return Ok(Access::Loopback);
+    }
+    let digest = telemetry::announce_new_token()?;
+    Ok(Access::Tokens([digest].into()))
+}
+
+async fn sweeping(app: Arc<App>, config: Config, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(config.sweep_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let swept = tokio::select! {
+            () = stop.cancelled() => return,
+            swept = handler::sweep::sweep(&app, config.sweep_age) => swept,
+        };
+        match swept {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "leftovers were removed"),
+            Err(error) => tracing::warn!(%error, "the sweep broke off"),
+        }
+    }
+}

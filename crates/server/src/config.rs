@@ -1,0 +1,250 @@
+//! Every setting: a flag, an environment variable, a default and its reason.
+//! `server --help` is the manual.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytesize::ByteSize;
+use clap::Args;
+
+/// How long publishing may take after the last write to a staged file, at the
+/// most: a sync of many GiB to a slow disk. The sweep must not be faster.
+const PUBLISHING: Duration = Duration::from_secs(300);
+
+/// The settings of the service.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Postgres: postgres://user:password@host/database
+    #[arg(long, env, hide_env_values = true, global = true, value_name = "URL")]
+    pub database_url: Option<String>,
+
+    /// Where to listen. Beyond loopback a token is needed: without one given, one is made at start
+    #[arg(long, env, global = true, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The folder of content and staged uploads, on a disk (a tmpfs counts as memory)
+    #[arg(long, env, global = true, default_value = "content")]
+    pub content_dir: PathBuf,
+
+    /// SHA-256 of the tokens that may ask, in hex: printf %s "$TOKEN" | sha256sum
+    #[arg(long, env, global = true, value_delimiter = ',', value_parser = sha256)]
+    pub tokens_sha256: Vec<[u8; 32]>,
+
+    /// The memory limit to plan for; else that of the control group, else the machine's
+    #[arg(long, env, global = true)]
+    pub memory_limit: Option<ByteSize>,
+
+    /// Connections at most. One more closes the longest idle; if none is, it gets 503
+    #[arg(long, env, global = true, default_value_t = 192, value_parser = count)]
+    pub max_connections: usize,
+
+    /// Uploads in flight at most. One more gets 503
+    #[arg(long, env, global = true, default_value_t = 16, value_parser = count)]
+    pub max_uploads: usize,
+
+    /// Downloads in flight at most. One more gets 503
+    #[arg(long, env, global = true, default_value_t = 32, value_parser = count)]
+    pub max_downloads: usize,
+
+    /// Database connections at most. Who finds none waits for --pool-timeout, then gets 503
+    #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub pool_connections: u32,
+
+    /// The longest wait for a database connection
+    #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
+    pub pool_timeout: Duration,
+
+    /// The largest content; more gets 413
+    #[arg(long, env, global = true, default_value = "16GiB")]
+    pub max_upload_size: ByteSize,
+
+    /// An upload's buffer: fewer trips to the disk, or less memory
+    #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    pub upload_chunk: ByteSize,
+
+    /// A download's chunk, of which two are held at most
+    #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    pub download_chunk: ByteSize,
+
+    /// A connection's buffer, each way; a request's head must fit (else 431)
+    #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
+    pub connection_buffer: ByteSize,
+
+    /// What the kernel may hold of a connection's unread data (Linux takes twice as much)
+    #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    pub socket_receive_buffer: ByteSize,
+
+    /// What the kernel may hold of a connection's unsent data (Linux)
+    #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    pub socket_unsent: ByteSize,
+
+    /// The longest wait for a new connection's first byte
+    #[arg(long, env, global = true, default_value = "5s", value_parser = duration)]
+    pub first_byte_timeout: Duration,
+
+    /// The longest that a request's head may take
+    #[arg(long, env, global = true, default_value = "10s", value_parser = duration)]
+    pub header_timeout: Duration,
+
+    /// The longest that a connection may idle between requests
+    #[arg(long, env, global = true, default_value = "60s", value_parser = duration)]
+    pub idle_timeout: Duration,
+
+    /// In each such window a client must take 4 KiB of what is being written to it
+    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    pub write_timeout: Duration,
+
+    /// The longest wait for the next bytes of an upload; then 408
+    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    pub upload_timeout: Duration,
+
+    /// How long to go on listening after readiness has failed, so that a balancer can see it
+    #[arg(long, env, global = true, default_value = "0s", value_parser = duration)]
+    pub shutdown_delay: Duration,
+
+    /// How long requests in flight may take to end after SIGTERM or Ctrl-C
+    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    pub shutdown_timeout: Duration,
+
+    /// How old leftovers of a crash must be to be swept
+    #[arg(long, env, global = true, default_value = "1h", value_parser = duration)]
+    pub sweep_age: Duration,
+
+    /// How often leftovers are looked for, the first time at start
+    #[arg(long, env, global = true, default_value = "1h", value_parser = duration)]
+    pub sweep_interval: Duration,
+
+    /// Threads that run tasks. Fixed, as each has memory of its own
+    #[arg(long, env, global = true, default_value_t = 2, value_parser = count)]
+    pub worker_threads: usize,
+
+    /// Threads that read and write files. Fixed, as each has memory of its own
+    #[arg(long, env, global = true, default_value_t = 8, value_parser = count)]
+    pub blocking_threads: usize,
+}
+
+impl Config {
+    /// What a parser of one value can't see.
+    ///
+    /// # Errors
+    /// Settings that contradict each other.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        let least = self.upload_timeout + PUBLISHING;
+        ensure!(
+            self.sweep_age >= least,
+            "--sweep-age must be at least --upload-timeout and {} s more ({} s), or the sweep \
+             could take a live upload for a leftover",
+            PUBLISHING.as_secs(),
+            least.as_secs(),
+        );
+        ensure!(
+            self.sweep_interval >= Duration::from_secs(1),
+            "--sweep-interval must be at least 1 s"
+        );
+        Ok(())
+    }
+
+    /// The database's URL.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn database_url(&self) -> anyhow::Result<&str> {
+        let url = self.database_url.as_deref().filter(|url| !url.is_empty());
+        url.context("DATABASE_URL is not set; `cargo xtask dev` brings a database of its own")
+    }
+}
+
+/// A size that has passed its parser, as one in memory.
+#[must_use]
+pub fn size(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// More than this of anything is a mistake rather than a wish.
+const MOST: usize = 1_000_000;
+
+fn count(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (1..=MOST).contains(&count) { Ok(count) } else { Err(format!("expected 1 to {MOST}")) }
+}
+
+/// Below 8 KiB hyper does not go, and a task's own cost outweighs the buffer;
+/// above 16 MiB it is no longer streaming.
+fn buffer(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    let range = ByteSize::kib(8)..=ByteSize::mib(16);
+    if range.contains(&size) { Ok(size) } else { Err("expected 8KiB to 16MiB".to_owned()) }
+}
+
+fn sha256(hex: &str) -> Result<[u8; 32], String> {
+    let digits = hex.is_ascii() && hex.len() == 64;
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        let pair = hex.get(2 * index..2 * index + 2).filter(|_| digits);
+        let value = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        *byte = value.ok_or("expected 64 hexadecimal digits")?;
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+        let arguments = ["server"].iter().chain(arguments);
+        Cli::try_parse_from(arguments).map(|cli| cli.config)
+    }
+
+    #[test]
+    fn the_defaults_fit_into_64_mib() {
+        let config = parse(&["--memory-limit=64MiB"]).unwrap();
+        config.validate().unwrap();
+        let limit = crate::plan::limit(&config).unwrap();
+        assert_eq!(crate::plan::plan(&config, limit).check(), Ok(()));
+    }
+
+    #[test]
+    fn a_bound_can_not_be_taken_off() {
+        for argument in [
+            "--max-connections=0",
+            "--max-uploads=99999999",
+            "--upload-chunk=1GiB",
+            "--download-chunk=1",
+            "--pool-connections=0",
+            "--tokens-sha256=abc",
+            "--idle-timeout=60",
+        ] {
+            assert!(parse(&[argument]).is_err(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_could_take_a_live_upload_is_refused() {
+        let config = parse(&["--upload-timeout=30s", "--sweep-age=329s"]).unwrap();
+        assert!(config.validate().unwrap_err().to_string().contains("--sweep-age"));
+        parse(&["--upload-timeout=30s", "--sweep-age=330s"]).unwrap().validate().unwrap();
+    }
+
+    #[test]
+    fn tokens_are_read_as_hex() {
+        let digest = "00ff".repeat(16);
+        let config = parse(&[&format!("--tokens-sha256={digest},{digest}")]).unwrap();
+        assert_eq!(config.tokens_sha256.len(), 2);
+        assert_eq!(config.tokens_sha256[0][..2], [0x00, 0xff]);
+    }
+}

@@ -1,0 +1,207 @@
+//! One connection: hyper's HTTP/1, our IO, and what ends it.
+//!
+//! The very same function serves a TCP stream and a duplex in a test.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+use crate::io::{Deadlines, GuardedIo, Watch};
+use crate::registry::Seat;
+
+/// What a connection holds beside its buffer, in bytes: its task, timers, and
+/// the head of the request. Held by the memory test `download` (unit).
+const OVERHEAD: usize = 12 * 1024;
+
+/// The heap that an idle connection may hold, in bytes, for a buffer of
+/// `buffer` bytes.
+#[must_use]
+pub const fn cost(buffer: usize) -> usize {
+    buffer + OVERHEAD
+}
+
+/// What an upload adds to its connection, in bytes: the frame that is being
+/// copied pins one buffer while hyper reads into the next.
+#[must_use]
+pub const fn busy_cost(buffer: usize) -> usize {
+    2 * buffer
+}
+
+/// What the kernel may hold of data that has come but is not read, in bytes:
+/// Linux doubles the setting for its own bookkeeping.
+#[must_use]
+pub const fn received_cost(receive_buffer: usize) -> usize {
+    2 * receive_buffer
+}
+
+/// What the kernel may hold of a response to a client that does not read, in
+/// bytes. Measured: 68 KB at 64 KiB.
+#[must_use]
+pub const fn unsent_cost(unsent: usize) -> usize {
+    unsent + 4 * 1024
+}
+
+/// What bounds a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// hyper's buffer, each way, in bytes. A larger head gets 431.
+    pub buffer: usize,
+    /// How long each phase may last.
+    pub deadlines: Deadlines,
+}
+
+/// What ends connections from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// No new requests; those in flight end.
+    pub graceful: CancellationToken,
+    /// Now.
+    pub forced: CancellationToken,
+}
+
+/// Serves one connection to its end.
+///
+/// **Cancellation**: dropping the future closes the connection, and drops the
+/// request in flight with it.
+///
+/// # Errors
+/// What ended the connection other than either side closing it: a head that
+/// can't be read, a deadline, a reset.
+pub async fn serve<IO, S, B>(
+    io: IO,
+    peer: SocketAddr,
+    service: S,
+    settings: Settings,
+    seat: Seat,
+    shutdown: Shutdown,
+) -> hyper::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+    B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    let watch = seat.watch();
+    let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines));
+    let service = service_fn(|request: Request<Incoming>| {
+        watch.busy();
+        let mut request =
+            request.map(|body| Body::new(RequestBody { body, ended: false, watch: watch.clone() }));
+        request.extensions_mut().insert(Peer(peer));
+        let response = service.clone().oneshot(request);
+        let ending = Ending(watch.clone());
+        async move { Ok::<_, Infallible>(response.await?.map(|body| ResponseBody { body, ending })) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(settings.buffer).header_read_timeout(None);
+    let mut connection = pin!(builder.serve_connection(io, service));
+
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.forced.cancelled() => return Ok(()),
+            () = async { tokio::select! {
+                () = shutdown.graceful.cancelled() => {},
+                () = seat.close().cancelled() => {},
+            } }, if !closing => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            result = connection.as_mut() => return result,
+        }
+    }
+}
+
+/// The client's address, in a request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// A request's body that says whether it was read to its end.
+struct RequestBody {
+    body: Incoming,
+    // A chunked body does not say so by itself.
+    ended: bool,
+    watch: Arc<Watch>,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.watch.left_unread();
+        }
+    }
+}
+
+pin_project! {
+    /// A response's body that says when hyper has done with it.
+    struct ResponseBody<B> {
+        #[pin]
+        body: B,
+        ending: Ending,
+    }
+}
+
+/// Says that the response is complete, when it is dropped.
+struct Ending(Arc<Watch>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.responded();
+    }
+}
+
+impl<B: HttpBody> HttpBody for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

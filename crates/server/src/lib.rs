@@ -1,0 +1,20 @@
+//! The service, put together: what `main` runs, and what the tests run.
+//!
+//! - [`config`]: every setting, and its flag;
+//! - [`limits`]: every semaphore; [`plan`]: what they add up to;
+//! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
+//! - [`application`]: build and run; shutdown in order.
+
+pub mod application;
+pub mod config;
+pub mod connection;
+pub mod io;
+pub mod limits;
+pub mod listener;
+pub mod plan;
+pub mod registry;
+pub mod telemetry;
+
+pub use application::{Application, Outcome};
+pub use config::Config;
+pub use connection::serve;

@@ -1,0 +1,34 @@
+//! Every semaphore of the service, in one place: what may be in flight at once.
+//!
+//! All are taken by `try_acquire`: what does not fit is refused, nothing queues.
+//! The order is connection, then upload or download.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::Config;
+
+/// The semaphores; each permit pays for one unit of a term of the plan.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Held by a connection's task.
+    pub connections: Arc<Semaphore>,
+    /// Held by the staged upload, with its buffer.
+    pub uploads: Arc<Semaphore>,
+    /// Held by the chunks of the download.
+    pub downloads: Arc<Semaphore>,
+}
+
+impl Limits {
+    /// As configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            connections: semaphore(config.max_connections),
+            uploads: semaphore(config.max_uploads),
+            downloads: semaphore(config.max_downloads),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The binary: allocator, runtime, subcommands, signals. All else is the lib.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use server::{Application, Config, Outcome, application, plan, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// jemalloc's configuration, read by it at start. Freed memory goes back to the
+/// system within a second, by a thread of jemalloc's own; the arenas do not
+/// multiply with the cores.
+#[expect(unsafe_code, reason = "jemalloc finds its configuration by the symbol's name")]
+// SAFETY: no other symbol has this name, and jemalloc reads it as what it is:
+// a pointer to a string that ends with a zero byte.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: &[u8; 70] =
+    b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:2\0";
+
+/// A file drop that knows how much memory it may use.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Runs the service (the default)
+    Serve,
+    /// Brings the database up to date, and exits
+    Migrate,
+    /// Checks configuration, folder and database as `serve` would, and exits
+    Check,
+    /// Prints the memory plan, and exits: 0 if it fits
+    Plan,
+}
+
+/// Requests in flight were cut off at the shutdown's deadline.
+const CUT_OFF: u8 = 3;
+
+fn main() -> ExitCode {
+    run(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { command, config } = cli;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .max_blocking_threads(config.blocking_threads)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(config).await,
+            Command::Migrate => migrate(&config).await,
+            Command::Check => check(config).await,
+            Command::Plan => print_plan(&config),
+        }
+    })
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::start()?;
+    let limit = plan::limit(&config)?;
+    let line = plan::plan(&config, limit);
+    // Before anything is listened on, so that no signal finds nobody home.
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate_again, mut interrupt_again) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let application = Application::build(config).await?;
+    let address = application.local_addr()?;
+    tracing::info!(
+        load_line = line.ceiling(),
+        slack = line.slack(),
+        limit = limit.bytes,
+        limit_by = %limit.source,
+        "listening on http://{address}"
+    );
+    let outcome = application
+        .run(either(&mut terminate, &mut interrupt), async {
+            // The first signal reaches these too.
+            either(&mut terminate_again, &mut interrupt_again).await;
+            either(&mut terminate_again, &mut interrupt_again).await;
+        })
+        .await;
+    Ok(match outcome {
+        Outcome::Drained => ExitCode::SUCCESS,
+        Outcome::CutOff(_) => CUT_OFF.into(),
+    })
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
+    let pool = application::connect(config).await?;
+    storage::MIGRATOR.run(&pool).await.context("the migrations could not be applied")?;
+    pool.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(config: Config) -> anyhow::Result<ExitCode> {
+    let application = Application::build(config).await?;
+    application.app.store.close().await;
+    application.app.pool.close().await;
+    println!("ok");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_plan(config: &Config) -> anyhow::Result<ExitCode> {
+    config.validate()?;
+    let limit = plan::limit(config)?;
+    let plan = plan::plan(config, limit);
+    println!("{plan}, by {}", limit.source);
+    plan.check()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    #[expect(unsafe_code, reason = "jemalloc's settings are read by name")]
+    fn jemalloc_has_read_its_configuration() {
+        use tikv_jemalloc_ctl::raw::read;
+        // SAFETY: the names end with a zero byte, and these are their types.
+        let (background, dirty, muzzy, arenas): (bool, isize, isize, u32) = unsafe {
+            (
+                read(b"opt.background_thread\0").unwrap(),
+                read(b"opt.dirty_decay_ms\0").unwrap(),
+                read(b"opt.muzzy_decay_ms\0").unwrap(),
+                read(b"opt.narenas\0").unwrap(),
+            )
+        };
+        assert_eq!((background, dirty, muzzy, arenas), (true, 1000, 0, 2));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,40 @@
+//! What the service says: one line an event, on stderr.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging: pretty on a terminal, JSON otherwise. RUST_LOG filters.
+///
+/// # Errors
+/// A filter that can't be read, or logging that was started before.
+pub fn start() -> anyhow::Result<()> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let started = if stderr().is_terminal() {
+        builder.with_target(false).try_init()
+    } else {
+        // The current span says it all: spans do not nest here.
+        builder.json().flatten_event(true).with_span_list(false).try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
+}
+
+/// Makes a token of 32 random bytes, shows it once in the log, and returns its
+/// SHA-256, which is all that is kept.
+///
+/// # Errors
+/// Where the system has no randomness.
+pub fn announce_new_token() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("no randomness for a token")?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    tracing::warn!(
+        token,
+        "listening beyond loopback without TOKENS_SHA256: this token was made, and is shown once"
+    );
+    Ok(Sha256::digest(&token).into())
+}

@@ -1,0 +1,273 @@
+//! What ends a connection: each deadline by itself, the cap, shutdown. Over a
+//! duplex and a paused clock, so that a minute passes in no time.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use server::connection::{Settings, Shutdown};
+use server::io::Deadlines;
+use server::registry::{Connections, Seat};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
+
+const SETTINGS: Settings = Settings {
+    buffer: 8192,
+    deadlines: Deadlines {
+        first_byte: Duration::from_secs(5),
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+    },
+};
+/// Longer than anything here takes; the clock is paused.
+const NEVER: Duration = Duration::from_secs(7200);
+/// What a duplex holds each way, in bytes.
+const PIPE: usize = 1024;
+const GET: &[u8] = b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Answers by path; `/unread` leaves the request's body alone.
+async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(match request.uri().path() {
+        "/hour" => {
+            sleep(Duration::from_secs(3600)).await;
+            Body::from("late")
+        }
+        "/large" => Body::from(vec![b'x'; 64 * 1024]),
+        _ => Body::from("ok"),
+    }))
+}
+
+struct Server {
+    connections: Arc<Connections>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    fn new(places: usize) -> Self {
+        let connections = Connections::new(Arc::new(Semaphore::new(places)));
+        Self { connections, shutdown: Shutdown::default() }
+    }
+
+    fn serve(&self, seat: Seat) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+        let (client, io) = duplex(PIPE);
+        let peer = ([127, 0, 0, 1], 1).into();
+        let shutdown = self.shutdown.clone();
+        let service = service_fn(answer);
+        #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
+        let task = tokio::spawn(server::serve(io, peer, service, SETTINGS, seat, shutdown));
+        (client, task)
+    }
+
+    async fn connect(&self) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+        self.serve(self.connections.admit().await.unwrap())
+    }
+}
+
+/// How the connection ended.
+async fn ended(task: JoinHandle<hyper::Result<()>>) -> hyper::Result<()> {
+    timeout(NEVER, task).await.expect("never ended").unwrap()
+}
+
+/// Reads to the end, and says how long that took and what came.
+async fn closed_after(client: &mut DuplexStream) -> (u64, Vec<u8>) {
+    let (begin, mut bytes) = (Instant::now(), Vec::new());
+    let _ = timeout(NEVER, client.read_to_end(&mut bytes)).await.expect("never closed");
+    (begin.elapsed().as_secs(), bytes)
+}
+
+async fn read_response(client: &mut DuplexStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"ok") {
+        head.push(client.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_closed_at_the_first_byte_deadline() {
+    let (mut client, task) = Server::new(1).connect().await;
+    assert_eq!(closed_after(&mut client).await, (5, vec![]));
+    ended(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_is_closed_at_its_deadline() {
+    let (mut client, task) = Server::new(1).connect().await;
+    sleep(Duration::from_secs(4)).await;
+    let begin = Instant::now();
+    for byte in GET {
+        if client.write_u8(*byte).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!((10..=12).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert!(ended(task).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_at_the_idle_deadline() {
+    let (mut client, task) = Server::new(1).connect().await;
+    for _ in 0..2 {
+        client.write_all(GET).await.unwrap();
+        read_response(&mut client).await;
+        sleep(Duration::from_secs(50)).await;
+    }
+    assert_eq!(closed_after(&mut client).await, (10, vec![]));
+    ended(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_deadline_holds_after_a_response_that_had_to_wait() {
+    let (mut client, task) = Server::new(1).connect().await;
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    let (after, bytes) = closed_after(&mut client).await;
+    assert_eq!(after, 60);
+    assert!(bytes.len() > 64 * 1024);
+    ended(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_closed_at_the_write_deadline() {
+    let (mut client, task) = Server::new(1).connect().await;
+    let begin = Instant::now();
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(ended(task).await.is_err());
+    assert_eq!(begin.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_byte_now_and_then_is_closed_too() {
+    let (mut client, task) = Server::new(1).connect().await;
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let begin = Instant::now();
+    while !task.is_finished() {
+        let _ = client.read_u8().await;
+        sleep(Duration::from_secs(1)).await;
+        assert!(begin.elapsed().as_secs() < 120, "never closed");
+    }
+    assert!(ended(task).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_that_keeps_reading_gets_everything() {
+    let (mut client, task) = Server::new(1).connect().await;
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (mut taken, mut buffer) = (0, [0; 1024]);
+    loop {
+        let read = client.read(&mut buffer).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        taken += read;
+        sleep(Duration::from_secs(5)).await; // 205 B/s, five minutes in all
+    }
+    assert!(taken > 64 * 1024);
+    ended(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_an_hour_is_not_cut_off() {
+    let (mut client, _task) = Server::new(1).connect().await;
+    client.write_all(b"GET /hour HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (after, bytes) = closed_after(&mut client).await;
+    assert_eq!(after, 3600);
+    assert!(bytes.ends_with(b"late"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_end_of_the_body_is_followed_by_a_bounded_linger() {
+    let (client, task) = Server::new(1).connect().await;
+    let (mut read, mut write) = tokio::io::split(client);
+    write
+        .write_all(b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n")
+        .await
+        .unwrap();
+    let begin = Instant::now();
+    let sending = async {
+        let mut sent = 0;
+        while write.write_all(&[0; 1024]).await.is_ok() {
+            sent += 1024;
+        }
+        sent
+    };
+    let reading = async {
+        let mut answer = Vec::new();
+        let _ = read.read_to_end(&mut answer).await;
+        answer
+    };
+    let (sent, answer) = tokio::join!(sending, reading);
+    assert!(answer.ends_with(b"ok"), "{}", String::from_utf8_lossy(&answer));
+    assert!((512 * 1024..=2 * 1024 * 1024).contains(&sent), "{sent} bytes were taken");
+    assert!(begin.elapsed().as_secs() <= 2);
+    ended(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_the_longest_idle_connection_makes_room() {
+    let server = Server::new(2);
+    let (mut first, _) = server.connect().await;
+    let (mut second, _) = server.connect().await;
+    for client in [&mut first, &mut second] {
+        sleep(Duration::from_secs(1)).await;
+        client.write_all(GET).await.unwrap();
+        read_response(client).await;
+    }
+    let (mut third, _) = server.connect().await;
+    assert_eq!(closed_after(&mut first).await, (0, vec![]), "the longest idle");
+    for client in [&mut second, &mut third] {
+        client.write_all(GET).await.unwrap();
+        read_response(client).await;
+    }
+    assert_eq!(server.connections.open(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_busy_connections_stay() {
+    let server = Server::new(1);
+    let (mut client, task) = server.connect().await;
+    client.write_all(b"GET /hour HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    assert!(server.connections.admit().await.is_none());
+    assert!(begin.elapsed().is_zero(), "told at once");
+    assert!(!task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_closes_what_is_idle_or_fresh_and_lets_requests_end() {
+    let server = Server::new(3);
+    let (mut fresh, _) = server.connect().await;
+    let (mut idle, _) = server.connect().await;
+    idle.write_all(GET).await.unwrap();
+    read_response(&mut idle).await;
+    let (mut busy, task) = server.connect().await;
+    busy.write_all(b"GET /hour HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+
+    server.shutdown.graceful.cancel();
+    assert_eq!(closed_after(&mut fresh).await.0, 0);
+    assert_eq!(closed_after(&mut idle).await.0, 0);
+    let (after, bytes) = closed_after(&mut busy).await;
+    assert_eq!(after, 3599);
+    assert!(bytes.ends_with(b"late"));
+    ended(task).await.unwrap();
+    assert_eq!(server.connections.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forced_shutdown_ends_requests() {
+    let server = Server::new(1);
+    let (mut busy, task) = server.connect().await;
+    busy.write_all(b"GET /hour HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    server.shutdown.forced.cancel();
+    timeout(Duration::from_secs(1), task).await.unwrap().unwrap().unwrap();
+}
