@@ -1,0 +1,51 @@
+//! `cargo xtask`: the project's own commands.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod check;
+mod child;
+mod dev;
+mod memtest;
+mod prepare;
+mod server_binary;
+mod test;
+
+/// The project's own commands. Each sets up what it needs.
+#[derive(Parser)]
+enum Command {
+    /// Sets up everything and runs the service until Ctrl-C
+    ///
+    /// A private Postgres is found, or fetched, and started; DATABASE_URL, if set, is used instead.
+    /// Its data and the content (in .dev/content, or CONTENT_DIR) stay when everything ends.
+    Dev(dev::Options),
+    /// Runs all tests on a private Postgres
+    ///
+    /// It is found, or fetched, and started; DATABASE_URL, if set, is used instead, and its role
+    /// must be allowed to create databases.
+    Test(test::Options),
+    /// Measures each pattern beside its naive twin and holds it to budgets.toml
+    Memtest(memtest::Options),
+    /// Writes .sqlx/, against which queries are checked without a database
+    ///
+    /// DATABASE_URL is left alone: this always takes a private Postgres.
+    Prepare(prepare::Options),
+    /// Runs rustfmt, clippy, rustdoc, cargo-deny, and the checks on dependencies
+    Check(check::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Dev(options) => dev::run(options),
+        Command::Test(options) => test::run(options),
+        Command::Memtest(options) => memtest::run(options),
+        Command::Prepare(options) => prepare::run(options),
+        Command::Check(options) => check::run(options),
+    };
+    // Not returned: with RUST_BACKTRACE set, a message for a person would drown in a backtrace.
+    result.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

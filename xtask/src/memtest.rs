@@ -1,0 +1,108 @@
+//! `cargo xtask memtest`: the memory tests, with all that they need.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+use devdb::{Database, EndSignal, Leash, Purpose};
+use serde::Deserialize;
+
+use crate::child::{self, Signals, say};
+
+/// What `--help` says beside the usage.
+const HELP: &str = "\
+Options of the memory tests:
+  --list                 Names the cases and runs none
+  --format <table|json>  What goes to stdout
+  --update               Writes the figures into budgets.toml as last recorded; never a ceiling
+
+Exit codes: 0 all hold, 1 a build failed or a pattern could not be measured, 2 a budget is
+broken, 3 a naive twin was not detected, 5 a budget or a figure is missing, 6 repetitions are
+too far apart. With several, 1 before 3 before 2 before 6 before 5.";
+
+/// Which cases to measure, and how to tell.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Options {
+    // Not parsed here: clap's code for a wrong option, 2, would say that a budget is broken.
+    /// Cases to run (all without any), and options
+    #[arg(value_name = "CASE|OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// A line of cargo's `--message-format json`, as far as it is used here.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Builds in the release profile, and returns the test binary's exit code as it is.
+pub fn run(options: Options) -> Result<ExitCode> {
+    let signals = Signals::catch()?;
+    let Some(binary) = build(&signals)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
+        return measure(&signals, &binary, &options, "").map(child::exit_code);
+    }
+    let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
+    let status = database.url("postgres").map_err(anyhow::Error::from);
+    let status = status.and_then(|url| measure(&signals, &binary, &options, &url));
+    database.stop()?;
+    Ok(child::exit_code(status?))
+}
+
+/// The test binary; None where the build failed, and cargo has said why.
+fn build(signals: &Signals) -> Result<Option<PathBuf>> {
+    let (reader, writer) = io::pipe()?;
+    let messages = std::thread::spawn(|| io::read_to_string(reader));
+    let status = child::cargo(signals, move |cargo| {
+        cargo
+            .args(["test", "--release", "--package", "tests", "--test", "memory", "--no-run"])
+            .arg("--message-format=json-render-diagnostics")
+            .stdout(Stdio::from(writer));
+    })?;
+    let messages = messages.join().unwrap_or_else(|_| Ok(String::new()))?;
+    if !status.success() {
+        return Ok(None);
+    }
+    executable(&messages).map(Some).context("cargo did not tell where the memory tests are")
+}
+
+fn executable(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages
+        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == "memory"))
+        .find_map(|message| message.executable)
+}
+
+/// Runs the test binary by itself: `cargo test` would add lines of its own where it fails.
+fn measure(signals: &Signals, binary: &Path, options: &Options, url: &str) -> Result<ExitStatus> {
+    let mut child = Leash::spawn(EndSignal::Terminate, binary, |command| {
+        command.arg("memtest").args(&options.arguments).env("DATABASE_URL", url);
+    })
+    .context("the memory tests do not start")?;
+    child::finish(&mut child, signals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"server"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"memory"},"executable":"/t/release/deps/memory-1"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/deps/memory-1")));
+        assert_eq!(executable("{\"reason\":\"build-finished\",\"success\":true}"), None);
+    }
+}

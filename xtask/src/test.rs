@@ -1,0 +1,72 @@
+//! `cargo xtask test`: all tests, with all that they need.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use devdb::{Database, Purpose};
+
+use crate::child::{self, Signals, say};
+use crate::server_binary::{self, Built};
+
+/// Which tests to run: all, unless told otherwise.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Goes to `cargo test`, for example `-p storage` or `--test http`
+    #[arg(last = true)]
+    cargo: Vec<OsString>,
+}
+
+/// Returns `cargo test`'s exit code. Postgres ends before; its data stays, which saves the next
+/// run a second.
+pub fn run(options: Options) -> Result<ExitCode> {
+    let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
+    let signals = Signals::catch()?;
+    let code = run_on(&database, &signals, &options);
+    database.stop()?;
+    code
+}
+
+fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
+    // Some tests are about the binary as it is deployed.
+    let binary = match server_binary::build(signals, true)? {
+        Built::Binary(binary) => binary,
+        Built::Failed(status) => return Ok(child::exit_code(status)),
+    };
+    let url = database.url("postgres")?;
+    let status = child::cargo(signals, |cargo| {
+        cargo.arg("test");
+        // With both, cargo would take the whole workspace. What follows a second `--` is for the
+        // tests themselves.
+        if !options.cargo.iter().take_while(|argument| *argument != "--").any(names_a_package) {
+            cargo.arg("--workspace");
+        }
+        cargo.args(&options.cargo).env("DATABASE_URL", url).env("SERVER_BIN", binary);
+        if let Database::Private(cluster) = database {
+            // For devdb's own tests, which start others: what was fetched once is enough.
+            cargo.env("PG_BIN_DIR", cluster.bin_dir());
+        }
+    })?;
+    Ok(child::exit_code(status))
+}
+
+/// `-p name`, `-pname`, `--package name`, `--package=name`.
+fn names_a_package(argument: &OsString) -> bool {
+    let argument = argument.to_string_lossy();
+    argument.starts_with("-p") || argument.starts_with("--package")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_package_is_seen() {
+        for argument in ["-p", "-pstorage", "--package", "--package=storage"] {
+            assert!(names_a_package(&argument.into()), "{argument}");
+        }
+        for argument in ["--test", "--profile", "storage", "--workspace"] {
+            assert!(!names_a_package(&argument.into()), "{argument}");
+        }
+    }
+}
