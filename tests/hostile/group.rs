@@ -1,0 +1,79 @@
+//! A memory control group, version 1 or 2: whichever the host has.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A group that is removed when dropped; its processes must have ended.
+pub struct Group {
+    folder: PathBuf,
+    version: u8,
+}
+
+impl Group {
+    /// A group with a limit of `bytes`. An error where the host lets us make
+    /// none: not root, no memory controller.
+    pub fn create(bytes: u64) -> io::Result<Self> {
+        let name = format!("hostile-{}", std::process::id());
+        let (folder, version, limit) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
+            (Path::new("/sys/fs/cgroup/memory").join(name), 1, "memory.limit_in_bytes")
+        } else {
+            (Path::new("/sys/fs/cgroup").join(name), 2, "memory.max")
+        };
+        fs::create_dir(&folder)?;
+        let group = Self { folder, version };
+        fs::write(group.folder.join(limit), bytes.to_string())?;
+        // Swapping would hide what is over the limit.
+        let swap = if version == 1 { "memory.swappiness" } else { "memory.swap.max" };
+        let _ = fs::write(group.folder.join(swap), "0");
+        Ok(group)
+    }
+
+    /// Which version of control groups it is.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// `program` as a process of the group, from its first instruction on.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        let procs = self.folder.join("cgroup.procs");
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(procs).arg(program);
+        command
+    }
+
+    /// What its processes hold, page cache left out, in bytes.
+    pub fn anonymous(&self) -> u64 {
+        let key = if self.version == 1 { "rss" } else { "anon" };
+        self.value("memory.stat", key)
+    }
+
+    /// What sockets hold, where the group is charged with it (version 2).
+    pub fn sockets(&self) -> Option<u64> {
+        (self.version == 2).then(|| self.value("memory.stat", "sock"))
+    }
+
+    /// How many of its processes were killed for memory.
+    pub fn killed(&self) -> u64 {
+        let file = if self.version == 1 { "memory.oom_control" } else { "memory.events" };
+        self.value(file, "oom_kill")
+    }
+
+    fn value(&self, file: &str, key: &str) -> u64 {
+        let text = fs::read_to_string(self.folder.join(file)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {key} in {file}")).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The kernel needs a moment to see that the last process is gone.
+        let begin = Instant::now();
+        while fs::remove_dir(&self.folder).is_err() && begin.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

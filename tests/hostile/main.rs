@@ -1,0 +1,27 @@
+//! The hostile load: the release binary in a real memory limit, with every
+//! bound driven to its count.
+//!
+//! It needs Linux, root (for the control group), DATABASE_URL and SERVER_BIN;
+//! `cargo xtask test` sets both. Where no group can be made, the same load runs
+//! against MEMORY_LIMIT alone and resident memory is judged; the run says so.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod content;
+#[path = "../memory/rig/database.rs"]
+mod database;
+mod group;
+mod load;
+mod planned;
+mod target;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> std::process::ExitCode {
+    let trials = vec![
+        Trial::test("planned_load_stays_under_the_load_line", planned::stays_under_the_load_line),
+        Trial::test("the_naive_twin_is_killed_in_the_same_limit", planned::naive_twin_is_killed),
+    ];
+    // One after the other: each is measured.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

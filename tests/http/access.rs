@@ -1,0 +1,156 @@
+//! Who may ask: bearers of a token; without tokens, this machine's own.
+
+use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+use tests::Request;
+
+use crate::rig::{File, Service, problem};
+
+fn hash(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn every_route() -> [Request; 6] {
+    let file = format!("/v1/files/{}", uuid::Uuid::nil());
+    let content = format!("{file}/content");
+    [
+        Request::post("/v1/files?name=a", "hello"),
+        Request::get(&file),
+        Request::delete(file),
+        Request::get(content),
+        Request::get("/v1/files"),
+        Request::get("/no/such/route"),
+    ]
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn without_its_token_nothing_is_told(database: PgPool) {
+    let hashes = format!("{},{}", hash("secret"), hash("other-secret"));
+    let service = Service::start(&database, &["--tokens-sha256", &hashes]).await;
+    for value in [
+        None,
+        Some("Bearer wrong"),
+        Some("Bearer "),
+        Some("Bearer"),
+        Some(""),
+        Some("secret"),
+        Some("Basic secret"),
+        Some("Digest secret"),
+        Some("Bearer secre"),
+        Some("Bearer secret2"),
+        Some("Bearer secret,secret"),
+        Some(&format!("Bearer {}", hash("secret"))),
+    ] {
+        for request in every_route() {
+            let request = match value {
+                Some(value) => request.field("authorization", value),
+                None => request,
+            };
+            let answer = service.ask(request).await;
+            problem(&answer, 401, "unauthorized");
+            assert_eq!(answer.field("www-authenticate"), Some("Bearer"), "{value:?}");
+        }
+    }
+    let twice = Request::get("/v1/files/x").field("authorization", "Bearer secret");
+    problem(&service.ask(twice.field("authorization", "Bearer secret")).await, 401, "unauthorized");
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn the_bearer_of_a_token_may_ask_from_anywhere(database: PgPool) {
+    let hashes = format!("{},{}", hash("secret"), hash("other-secret"));
+    let service = Service::start(&database, &["--tokens-sha256", &hashes]).await;
+    for value in
+        ["Bearer secret", "bearer secret", "BEARER secret", "Bearer  secret", "Bearer other-secret"]
+    {
+        let request = Request::post("/v1/files?name=a", "x").field("authorization", value);
+        File::of(&service.ask(request.clone().field("host", "files.example")).await);
+        File::of(&service.ask(request.field("origin", "http://elsewhere.example")).await);
+    }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn without_tokens_pages_from_elsewhere_are_refused(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let host = service.address.to_string();
+    let port = service.address.port();
+    for (name, value) in [
+        ("host", "files.example".to_owned()),
+        ("host", format!("files.example:{port}")),
+        ("host", format!("127.0.0.1.example:{port}")),
+        ("host", "192.168.0.1".to_owned()),
+        ("host", String::new()),
+        ("host", "a b".to_owned()),
+        ("origin", "http://elsewhere.example".to_owned()),
+        ("origin", "http://127.0.0.1:1".to_owned()),
+        ("origin", format!("https://{host}")),
+        ("origin", format!("http://localhost:{port}")),
+        ("origin", "null".to_owned()),
+        ("origin", String::new()),
+        ("sec-fetch-site", "cross-site".to_owned()),
+        ("sec-fetch-site", "same-site".to_owned()),
+    ] {
+        for request in every_route() {
+            let answer = service.ask(request.field(name, &value)).await;
+            assert!(matches!(answer.status, 400 | 403), "{name}: {value}: {}", answer.status);
+            if answer.status == 403 {
+                problem(&answer, 403, "foreign-origin");
+            }
+        }
+    }
+    let target = Request::get(format!("http://files.example:{port}/v1/files/x"));
+    problem(&service.ask(target).await, 403, "foreign-origin");
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn without_tokens_this_machine_may_ask(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let port = service.address.port();
+    for host in [
+        format!("localhost:{port}"),
+        "LOCALHOST".to_owned(),
+        "127.0.0.1".to_owned(),
+        "[::1]".to_owned(),
+    ] {
+        let post = Request::post("/v1/files?name=a", "x").field("host", &host);
+        File::of(&service.ask(post.clone()).await);
+        let own = post.field("origin", format!("http://{host}"));
+        File::of(&service.ask(own.clone().field("sec-fetch-site", "same-origin")).await);
+        File::of(&service.ask(own.field("sec-fetch-site", "none")).await);
+    }
+    let target = Request::get(format!("http://127.0.0.1:{port}/livez"));
+    assert_eq!(service.ask(target).await.status, 200);
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_request_names_one_host(database: PgPool) {
+    for flags in [&[][..], &["--tokens-sha256", &hash("secret")]] {
+        let service = Service::start(&database, flags).await;
+        let host = service.address.to_string();
+        for request in every_route().into_iter().chain([Request::get("/livez")]) {
+            let request = request.field("authorization", "Bearer secret");
+            let none = service.ask(request.clone().without_host()).await;
+            problem(&none, 400, "bad-request");
+            let two = service.ask(request.field("host", &host).field("host", &host)).await;
+            problem(&two, 400, "bad-request");
+        }
+        service.end().await;
+    }
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn probes_are_open_to_all(database: PgPool) {
+    let service = Service::start(&database, &["--tokens-sha256", &hash("secret")]).await;
+    for target in ["/livez", "/readyz"] {
+        let request = Request::get(target).field("origin", "http://elsewhere.example");
+        assert_eq!(service.ask(request.field("host", "10.0.0.1:8080")).await.status, 200);
+    }
+    // But only the probes.
+    for target in ["/livez/", "/livez/x", "//livez", "/readyz%2F", "/LIVEZ"] {
+        problem(&service.ask(Request::get(target)).await, 401, "unauthorized");
+    }
+    service.end().await;
+}

@@ -1,0 +1,118 @@
+//! A database that is gone, or whose answers are lost.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tests::Request;
+
+use crate::rig::wire::Wire;
+use crate::rig::{Service, eventually, problem};
+
+const POST: &str = "/v1/files?name=a";
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn without_its_database_the_service_says_later_and_keeps_nothing(database: PgPool) {
+    let mut wire = Wire::to(&database).await;
+    let flags = ["--database-url", wire.url(), "--pool-timeout", "500ms"];
+    let service = Service::start(&database, &flags).await;
+    let file = service.store("a", "hello").await;
+    wire.cut().await;
+    for request in [
+        Request::post(POST, "hello"),
+        Request::get(&file.record),
+        Request::get(&file.content),
+        Request::delete(&file.record),
+    ] {
+        problem(&service.ask(request).await, 503, "unavailable");
+    }
+    let head = service.ask(Request::head(&file.content)).await;
+    assert_eq!((head.status, head.field("retry-after")), (503, Some("1")));
+    assert_eq!(service.contents(), [file.id.to_string()].into());
+    wire.mend().await;
+    assert_eq!(service.ask(Request::get(&file.content)).await.text(), "hello");
+    service.store("a", "hello").await;
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn who_finds_no_database_connection_in_time_is_told_later(database: PgPool) {
+    let flags = ["--pool-connections", "1", "--pool-timeout", "500ms"];
+    let service = Service::start(&database, &flags).await;
+    let file = service.store("a", "hello").await;
+    let held = service.app.pool.acquire().await.unwrap();
+    problem(&service.ask(Request::get(&file.record)).await, 503, "unavailable");
+    problem(&service.ask(Request::post(POST, "hello")).await, 503, "unavailable");
+    drop(held);
+    assert_eq!(service.ask(Request::get(&file.record)).await.status, 200);
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_record_whose_answer_was_lost_keeps_its_content(database: PgPool) {
+    let mut wire = Wire::to(&database).await;
+    let flags = ["--database-url", wire.url(), "--pool-connections", "1"];
+    let service = Service::start(&database, &flags).await;
+    // From here on the insert is prepared: it is one step for the database.
+    service.store("a", "hello").await;
+    let mut client = service.client().await;
+    client.request(&Request::post(POST, "hello").body("hell")).await.unwrap();
+    eventually("it has come", async || service.staged() == 1).await;
+    // The record is made, and the service is not told.
+    let lost = lose_answer_of_insert(&database, &wire, &service, &mut client).await;
+    wire.cut().await;
+    problem(&client.response(false).await.unwrap(), 503, "unavailable");
+    wire.mute(false);
+    wire.mend().await;
+    let got = service.ask(Request::get(format!("/v1/files/{lost}/content"))).await;
+    assert_eq!(got.text(), "hello");
+    service.end().await;
+}
+
+/// Holds the insert up by a lock, mutes the wire, lets the insert through, and
+/// returns the id of the new record.
+async fn lose_answer_of_insert(
+    database: &PgPool,
+    wire: &Wire,
+    service: &Service,
+    client: &mut tests::Client,
+) -> String {
+    let before = service.records().await;
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE files IN SHARE MODE").execute(&mut *lock).await.unwrap();
+    client.send("o").await.unwrap();
+    eventually("the insert waits", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(waiting).fetch_one(database).await.unwrap() == 1
+    })
+    .await;
+    wire.mute(true);
+    lock.commit().await.unwrap();
+    eventually("the record is made", async || service.records().await.len() == 2).await;
+    service.records().await.difference(&before).next().unwrap().clone()
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn an_insert_that_never_came_leaves_content_to_the_sweep(database: PgPool) {
+    let mut wire = Wire::to(&database).await;
+    let flags = ["--database-url", wire.url(), "--pool-connections", "1"];
+    let service = Service::start(&database, &flags).await;
+    service.store("a", "hello").await;
+    // The connection breaks while the insert waits for its turn.
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE files IN SHARE MODE").execute(&mut *lock).await.unwrap();
+    let mut client = service.client().await;
+    client.request(&Request::post(POST, "hello")).await.unwrap();
+    eventually("its content is in place", async || service.contents().len() == 2).await;
+    wire.cut().await;
+    problem(&client.response(false).await.unwrap(), 503, "unavailable");
+    wire.mend().await;
+    lock.commit().await.unwrap();
+    // The statement may still go through: whichever it is, both or neither.
+    eventually("content and records agree", async || {
+        handler::sweep::sweep(&service.app, Duration::ZERO).await.unwrap();
+        service.contents() == service.records().await
+    })
+    .await;
+    service.end().await;
+}

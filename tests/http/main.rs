@@ -1,0 +1,101 @@
+//! Behaviour over the wire: the real service, real sockets, a database and a
+//! folder a test. At its end each test checks that nothing is left behind
+//! ([`rig::Service::end`]), and each error that it is a proper problem document
+//! ([`rig::problem`]).
+//!
+//! Which test holds which answer, and what else it holds:
+//!
+//! | `POST /v1/files` | test |
+//! | --- | --- |
+//! | 100 | `expectation::a_body_that_will_be_taken_is_asked_for` |
+//! | 201 | `upload::what_goes_up_comes_down_the_same`, `upload::the_answer_is_the_record` |
+//! | 400 query | `names::a_name_is_given_once` |
+//! | 400 digest | `digest::a_digest_that_is_none_is_refused` |
+//! | 400 body | `upload::a_broken_body_leaves_nothing_behind`, `lengths::a_body_that_ends_before_its_length_is_told_and_not_kept` |
+//! | 408 | `upload::a_stalled_upload_is_told_and_leaves_nothing_behind` |
+//! | 413 | `lengths::a_length_too_large_is_refused_before_the_body`, `lengths::a_client_that_is_still_sending_sees_the_refusal` |
+//! | 415 | `upload::encoded_content_is_refused` |
+//! | 422 name | `names::names_that_deceive_or_are_none_are_refused` |
+//! | 422 type | `upload::a_content_type_is_kept_within_bounds` |
+//! | 422 digest | `digest::another_digest_is_refused_and_nothing_is_kept` |
+//! | 500 store | `store::without_a_folder_to_stage_in_an_upload_fails`, `store::without_a_folder_to_publish_in_nothing_is_kept` |
+//! | 501 | `lengths::a_transfer_coding_that_is_not_undone_is_refused` |
+//! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back` |
+//! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
+//! | 507 | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
+//!
+//! | `/v1/files/{id}` | test |
+//! | --- | --- |
+//! | GET 200 | `record::a_record_has_a_strong_etag_of_its_own`, `record::head_tells_of_the_record_without_it` |
+//! | DELETE 204, 404 | `delete::what_is_deleted_is_gone`, `delete::what_was_never_there_cannot_be_deleted` |
+//! | DELETE 412 | `delete::a_delete_of_another_state_is_refused` |
+//!
+//! | `GET`, `HEAD /v1/files/{id}/content` | test |
+//! | --- | --- |
+//! | 200 | `download::a_download_says_what_it_is_and_does_no_harm`, `ranges::what_is_no_range_or_several_gets_the_whole` |
+//! | 206 | `ranges::one_range_gets_its_bytes_and_no_others`, `ranges::a_range_holds_only_for_the_representation_it_names` |
+//! | 416 | `ranges::a_range_outside_of_the_content_is_refused` |
+//! | 500 content | `download::content_of_another_size_or_none_is_never_sent` |
+//! | 503 permits | `download::one_download_too_many_is_refused_and_the_place_comes_back` |
+//!
+//! | record and content | test |
+//! | --- | --- |
+//! | 304 | `conditional::what_a_client_has_already_is_not_sent_again` |
+//! | 404 | `download::what_is_not_there_is_not_found` |
+//! | 412 | `conditional::a_precondition_that_does_not_hold_is_told` |
+//!
+//! | `/livez`, `/readyz` | test |
+//! | --- | --- |
+//! | 200 | `probes::a_healthy_service_is_alive_and_ready`, `access::probes_are_open_to_all` |
+//! | 503 | `probes::without_its_store_it_is_alive_and_not_ready`, `probes::without_its_database_it_is_alive_and_not_ready`, `shutdown::readiness_fails_from_the_beginning_of_a_shutdown`, `shutdown::a_balancer_has_time_to_see_that_readiness_fails` |
+//!
+//! | every route | test |
+//! | --- | --- |
+//! | 400 Host | `access::a_request_names_one_host` |
+//! | 401 | `access::without_its_token_nothing_is_told` |
+//! | 403 | `access::without_tokens_pages_from_elsewhere_are_refused` |
+//! | 404 no route | `problem::what_is_no_route_is_not_found` |
+//! | 405 | `problem::a_method_that_is_not_allowed_is_told_which_are` |
+//! | 500 query | `problem::a_query_that_fails_is_in_the_log_and_not_in_the_answer` |
+//! | 503 database | `database::without_its_database_the_service_says_later_and_keeps_nothing`, `database::who_finds_no_database_connection_in_time_is_told_later` |
+//! | 503 connections | `connections::with_every_connection_busy_one_more_is_told_later` |
+//! | 400, 431 before any route | `connections::what_is_no_request_is_refused_without_a_body`, `lengths::lengths_that_are_none_are_refused` |
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod access;
+mod conditional;
+mod connections;
+mod database;
+mod deadlines;
+mod delete;
+mod digest;
+mod download;
+mod expectation;
+mod lengths;
+mod names;
+mod probes;
+mod problem;
+mod ranges;
+mod record;
+mod rig;
+mod shutdown;
+mod store;
+mod sweep;
+mod upload;
+mod vanish;
+
+/// A name in the table that is no test says nothing.
+#[test]
+fn the_table_names_tests_that_exist() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("http");
+    let table = include_str!("main.rs").lines().filter(|line| line.starts_with("//! | "));
+    let names: Vec<&str> =
+        table.flat_map(|line| line.split('`')).filter(|name| name.contains("::")).collect();
+    assert!(names.len() > 40, "{}", names.len());
+    for name in names {
+        let (file, test) = name.split_once("::").unwrap();
+        let text = std::fs::read_to_string(folder.join(file).with_extension("rs")).unwrap();
+        assert!(text.contains(&format!("async fn {test}(")), "{name}");
+    }
+}

@@ -1,0 +1,37 @@
+//! What every test stands on: the real service on a free port, with a database
+//! and a folder of its own.
+
+use std::time::Duration;
+
+pub mod expect;
+pub mod service;
+pub mod wire;
+
+pub use expect::problem;
+pub use service::{File, Service};
+
+/// How long to wait for what happens by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds, and fails where it does not in time.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let polling = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, polling).await.is_ok(), "in vain: {what}");
+}
+
+/// `count` bytes, each place of which can be told from its neighbours.
+pub fn content(count: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()
+    };
+    let mut bytes: Vec<u8> =
+        std::iter::repeat_with(next).take(count.div_ceil(4)).flatten().collect();
+    bytes.truncate(count);
+    bytes
+}

@@ -1,0 +1,27 @@
+//! The cases. Each has one file: what goes wrong, the pattern, the bound, the
+//! twin.
+
+use anyhow::Result;
+use meter::Report;
+
+mod download;
+mod selftest;
+mod upload;
+
+/// A pattern and its naive twin.
+pub struct Case {
+    /// Its name in budgets.toml.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    pub pattern: fn() -> Result<Report>,
+    pub twin: fn() -> Result<Report>,
+}
+
+/// Every case, in the order of the table.
+pub const ALL: &[Case] = &[upload::CASE, download::CASE, selftest::CASE];
+
+/// The case of this name.
+pub fn find(name: &str) -> Option<&'static Case> {
+    ALL.iter().find(|case| case.name == name)
+}

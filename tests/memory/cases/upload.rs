@@ -1,0 +1,232 @@
+//! Upload: peak flat in the body's size.
+//!
+//! **What goes wrong**: a handler that takes `Bytes` holds each body whole, and
+//! more than that while the buffer grows: a few clients are enough.
+//!
+//! **The pattern**: `streaming::upload`. Frames are copied into one buffer; when
+//! it is full, it is hashed and written on the blocking pool, and the body waits.
+//!
+//! **The bound**: `streaming::upload::cost(chunk)`, whatever the body's size; an
+//! aborted upload retains nothing, in memory or on disk.
+//!
+//! **The twin**: what axum's documentation shows first: the `Bytes` extractor,
+//! then `fs::write`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::post;
+use axum::{Json, Router};
+use handler::App;
+use http_body::Frame;
+use meter::{Report, Sample};
+use server::connection;
+use sha2::{Digest as _, Sha256};
+use storage::files::{self, NewFile};
+use streaming::UploadLimits;
+use streaming::upload::{cost, receive};
+use uuid::Uuid;
+
+use super::Case;
+use crate::rig::application::{HOST, Home, Rig};
+use crate::rig::content::Content;
+use crate::rig::measure::{self, Subject};
+use crate::rig::{self, MIB, Operation, Service};
+
+pub const CASE: Case = Case {
+    name: "upload",
+    about: "a request body becomes a file: peak flat in its size",
+    pattern: || rig::run(Home::with(async |home| pattern(home).await)),
+    twin: || rig::run(Home::with(async |home| twin(home).await)),
+};
+
+async fn pattern(home: &Home) -> Result<Report> {
+    let rig = home.build(&[]).await?;
+    let service = rig.service();
+    let subject = Upload { rig: &rig, service: &service };
+    let mut samples = Vec::from(measure::peak_slope(&subject).await?);
+    let in_flight = measure::peak_per_concurrent(&subject).await?;
+    samples.push(in_flight.clone());
+    samples.extend(measure::retained(&service, || abort(&service)).await?);
+    ensure!(rig.staged()? == 0, "aborted uploads left staged files behind");
+    let (buffer, limits) = (rig.application.settings.buffer, rig.application.app.upload_limits);
+    let planned = connection::cost(buffer) + connection::busy_cost(buffer) + cost(limits.chunk);
+    samples.push(in_flight.share_of("plan_share", planned));
+    rig.end().await;
+    for buffer in [8, 16, 64] {
+        samples.push(connection_unit(home, buffer * 1024).await?);
+    }
+    let rig = home.build(&[]).await?;
+    for chunk in [16, 64, 256] {
+        samples.push(unit(&rig, chunk * 1024).await?);
+    }
+    rig.end().await;
+    Ok(Report { samples })
+}
+
+async fn twin(home: &Home) -> Result<Report> {
+    let rig = home.build(&[]).await?;
+    let routes = Router::new()
+        .route("/v1/files", post(naive))
+        .layer(DefaultBodyLimit::disable())
+        .with_state((rig.application.app.clone(), rig.content()));
+    let service = rig.twin(routes);
+    let subject = Upload { rig: &rig, service: &service };
+    let mut samples = Vec::from(measure::peak_slope(&subject).await?);
+    samples.push(measure::peak_per_concurrent(&subject).await?);
+    rig.end().await;
+    Ok(Report { samples })
+}
+
+/// The same work as the pattern's: digest, file, record.
+async fn naive(
+    State((app, folder)): State<(Arc<App>, PathBuf)>,
+    body: Bytes,
+) -> Result<impl IntoResponse, String> {
+    let sha256 = Sha256::digest(&body).into();
+    let id = Uuid::now_v7();
+    tokio::fs::write(folder.join(id.to_string()), &body)
+        .await
+        .map_err(|error| error.to_string())?;
+    let [name, content_type] = ["naive", "application/octet-stream"].map(str::to_owned);
+    let size = i64::try_from(body.len()).map_err(|error| error.to_string())?;
+    let file = NewFile { id, name, content_type, size, sha256 };
+    files::insert(&app.pool, file).await.map_err(|error| error.to_string())?;
+    Ok((StatusCode::CREATED, Json(id)))
+}
+
+struct Upload<'a> {
+    rig: &'a Rig,
+    service: &'a Service,
+}
+
+impl Subject for Upload<'_> {
+    fn service(&self) -> &Service {
+        self.service
+    }
+
+    fn operation(&self, size: u64) -> Operation {
+        let call = self.service.call();
+        let head = head(size);
+        Box::pin(async move {
+            let mut client = call.begin();
+            client.send(head.as_bytes()).await?;
+            client.send_content(size, size).await?;
+            let record = client.head("201").await?;
+            client.whole_body(record).await?;
+            Ok(())
+        })
+    }
+
+    fn check(&self, count: usize, size: u64) -> Result<()> {
+        self.rig.take_stored(count, Content::new().digest(size))
+    }
+}
+
+fn head(size: u64) -> String {
+    format!("POST /v1/files?name=memory HTTP/1.1\r\n{HOST}content-length: {size}\r\n\r\n")
+}
+
+/// A client that vanishes with 400 of 1,024 KiB sent: a buffer was written, and
+/// the next is half full.
+fn abort(service: &Service) -> Operation {
+    let call = service.call();
+    let head = head(MIB);
+    Box::pin(async move {
+        let mut client = call.begin();
+        client.send(head.as_bytes()).await?;
+        client.send_content(400 * 1024, MIB).await
+    })
+}
+
+/// What a connection holds that waits for its next request after an upload,
+/// when its buffer has grown as far as it does, as a share of what the formula
+/// says.
+async fn connection_unit(home: &Home, buffer: usize) -> Result<Sample> {
+    let flag = buffer.to_string();
+    let rig = home.build(&["--connection-buffer", &flag]).await?;
+    let service = rig.service();
+    let sizes = [MIB; measure::WARM_UPS + measure::REPETITIONS];
+    let held = measure::held(&service, sizes, |size| {
+        let call = service.call();
+        let head = head(size);
+        Box::pin(async move {
+            let mut client = call.begin();
+            client.send(head.as_bytes()).await?;
+            client.send_content(size, size).await?;
+            let record = client.head("201").await?;
+            client.whole_body(record).await?;
+            Ok(client)
+        })
+    });
+    let held = held.await?.split_off(measure::WARM_UPS);
+    rig.take_stored(sizes.len(), Content::new().digest(MIB))?;
+    rig.end().await;
+    let metric = format!("connection_{}k", buffer / 1024);
+    Ok(Sample::new("connection", held).share_of(&metric, connection::cost(buffer)))
+}
+
+/// What one more upload holds, without connection and handler, as a share of
+/// what the formula says.
+async fn unit(rig: &Rig, chunk: usize) -> Result<Sample> {
+    let pattern = Receiving { rig, chunk, idle: Service::new(async |_| ()) };
+    let sample = measure::peak_per_concurrent(&pattern).await?;
+    Ok(sample.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)))
+}
+
+struct Receiving<'a> {
+    rig: &'a Rig,
+    chunk: usize,
+    idle: Service,
+}
+
+impl Subject for Receiving<'_> {
+    fn service(&self) -> &Service {
+        &self.idle
+    }
+
+    fn operation(&self, size: u64) -> Operation {
+        let store = self.rig.application.app.store.clone();
+        let limits =
+            UploadLimits { max_size: size, chunk: self.chunk, stall: Duration::from_secs(60) };
+        Box::pin(async move {
+            // Boxed here, as it is in a connection's task: it is part of the cost.
+            let received = Box::pin(receive(&store, Frames { left: size }, limits, ())).await?;
+            ensure!(received.size == size, "{} bytes received of {size}", received.size);
+            Ok(())
+        })
+    }
+
+    fn check(&self, _: usize, _: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A body that costs nothing: frames of 16 KiB, as hyper's are, that are part
+/// of the program.
+struct Frames {
+    left: u64,
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
+        self.left = match self.left.checked_sub(FRAME.len() as u64) {
+            Some(left) => left,
+            None => return std::task::Poll::Ready(None),
+        };
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FRAME)))))
+    }
+}

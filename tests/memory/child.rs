@@ -1,0 +1,99 @@
+//! One variant of a case in a process of its own.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use devdb::{EndSignal, Leash};
+use meter::{Report, Run};
+
+use crate::cases::{self, Case};
+
+/// What takes longer hangs: the slowest case takes under a minute.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// The child's side: measures, and prints its report as JSON on stdout.
+pub fn main(arguments: &[String]) -> ExitCode {
+    match measure(arguments) {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &[String]) -> Result<String> {
+    let [name, variant] = arguments else {
+        bail!("usage: memory child CASE pattern|twin");
+    };
+    let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
+    // Log lines cost what they cost in production, and go nowhere.
+    tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::sink).init();
+    let report = match variant.as_str() {
+        "pattern" => (case.pattern)()?,
+        "twin" => (case.twin)()?,
+        _ => bail!("no variant is named {variant}: pattern, or twin"),
+    };
+    Ok(serde_json::to_string(&report)?)
+}
+
+/// The parent's side: runs both variants of a case, one after the other.
+pub fn run(case: &Case, progress: impl Fn(&str)) -> Run {
+    let variant = |variant: &str| {
+        let begin = Instant::now();
+        let result = spawn(case.name, variant).map_err(|error| format!("{error:#}"));
+        let state = if result.is_ok() { "measured" } else { "failed" };
+        progress(&format!(
+            "{} {variant}: {state} in {:.1} s",
+            case.name,
+            begin.elapsed().as_secs_f32()
+        ));
+        result
+    };
+    let [pattern, twin] = ["pattern", "twin"].map(variant);
+    Run { case: case.name.to_owned(), pattern, twin }
+}
+
+fn spawn(case: &str, variant: &str) -> Result<Report> {
+    let program = std::env::current_exe()?;
+    let mut child = Leash::spawn(EndSignal::Terminate, program, |command| {
+        command.args(["child", case, variant]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The service takes settings from the environment: only its defaults,
+        // and what the case says, are measured.
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_kept(name)));
+    })?;
+    let stdout = drain(child.stdout().context("no stdout")?);
+    let stderr = drain(child.stderr().context("no stderr")?);
+    let status = child.wait_for(DEADLINE)?;
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().unwrap_or_default());
+    let status = status.with_context(|| format!("not done within {} s", DEADLINE.as_secs()))?;
+    if status.success() {
+        return serde_json::from_str(&stdout).context("its report is not readable");
+    }
+    bail!("{status}: {}", stderr.lines().last().unwrap_or("no message"))
+}
+
+fn is_kept(name: &OsString) -> bool {
+    let name = name.to_string_lossy();
+    ["DATABASE_URL", "HOME", "PATH", "TMPDIR", "RUST_BACKTRACE"].contains(&&*name)
+        || name.starts_with("PG")
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        // What came before an error is still worth telling.
+        let _ = pipe.read_to_string(&mut text);
+        text
+    })
+}

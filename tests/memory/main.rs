@@ -1,0 +1,26 @@
+//! Memory tests: one file a pattern, with the naive twin that must fail.
+//!
+//! - `cargo xtask memtest [CASE…]` prints the table and holds budgets.toml.
+//! - `cargo test` runs a trial a case; the usual filters work.
+//! - `child CASE VARIANT` measures one variant, and is what both start: a fresh
+//!   process, since what a process did before shows in its figures.
+
+use std::process::ExitCode;
+
+mod cases;
+mod child;
+mod memtest;
+mod rig;
+mod trials;
+
+#[global_allocator]
+static ALLOCATOR: meter::Counting<std::alloc::System> = meter::Counting::new(std::alloc::System);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("child") => child::main(&arguments[2..]),
+        Some("memtest") => memtest::main(&arguments[1..]),
+        _ => trials::main(),
+    }
+}

@@ -1,0 +1,170 @@
+//! The service as it is built for production, on a database and a folder of the
+//! process's own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use clap::Parser;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use server::connection::{Settings, Shutdown};
+use server::registry::Connections;
+use server::{Application, Config};
+use storage::files::NewFile;
+use tower::Service as TowerService;
+use uuid::Uuid;
+
+use super::Service;
+use super::content::{Content, Digest, digest_of};
+use super::database::Scratch;
+
+/// Where a pipe's client seems to be.
+const PEER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40_000);
+
+/// What a request's head needs: without tokens, Host must name this machine.
+pub const HOST: &str = "host: 127.0.0.1\r\n";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A database and a folder of content, which go when this does.
+pub struct Home {
+    scratch: Scratch,
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// Runs `variant` in a new home, and clears it away whatever came of it.
+    pub async fn with<T>(variant: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+        let home = Self { scratch: Scratch::create().await?, folder: tempfile::tempdir()? };
+        let result = match home.migrate().await {
+            Ok(()) => variant(&home).await,
+            Err(error) => Err(error),
+        };
+        home.scratch.drop().await?;
+        result
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        let pool = storage::PgPool::connect(&self.scratch.url()).await?;
+        storage::MIGRATOR.run(&pool).await.context("migrating")?;
+        pool.close().await;
+        Ok(())
+    }
+
+    /// Builds the service, with `flags` beside what every case needs.
+    pub async fn build(&self, flags: &[&str]) -> Result<Rig> {
+        let url = self.scratch.url();
+        let folder = self.folder.path().to_str().context("a folder's name that is no text")?;
+        // Counts above what any case has in flight: a permit may be back a
+        // moment later than the answer.
+        let always = [
+            ["--database-url", &url],
+            ["--content-dir", folder],
+            ["--listen", "127.0.0.1:0"],
+            ["--memory-limit", "1GiB"],
+            ["--max-uploads", "32"],
+            ["--max-downloads", "32"],
+        ];
+        let arguments = ["memory"].into_iter().chain(always.as_flattened().iter().copied());
+        let Cli { config } = Cli::try_parse_from(arguments.chain(flags.iter().copied()))?;
+        let application = Application::build(config).await?;
+        Ok(Rig { application, folder: self.folder.path().to_owned() })
+    }
+}
+
+/// The service that is measured, and what its naive twin needs of it.
+pub struct Rig {
+    pub application: Application,
+    folder: PathBuf,
+}
+
+impl Rig {
+    /// Connections to the service itself.
+    pub fn service(&self) -> Service {
+        self.serving(self.application.service())
+    }
+
+    /// Connections to a twin's routes, through the same connection code.
+    pub fn twin(&self, router: Router) -> Service {
+        self.serving(router)
+    }
+
+    fn serving<S, B>(&self, service: S) -> Service
+    where
+        S: TowerService<
+                Request<Body>,
+                Response = Response<B>,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let connections: Arc<Connections> = self.application.connections.clone();
+        let settings: Settings = self.application.settings;
+        Service::new(move |io| {
+            let (connections, service) = (connections.clone(), service.clone());
+            async move {
+                let Some(seat) = connections.admit().await else { return };
+                // A client that leaves is no error here.
+                let _ = server::serve(io, PEER, service, settings, seat, Shutdown::default()).await;
+            }
+        })
+    }
+
+    /// Where content lies, by id.
+    pub fn content(&self) -> PathBuf {
+        self.folder.join("content")
+    }
+
+    /// Makes a file of `size` bytes in the service, without the service.
+    pub async fn seed(&self, size: u64) -> Result<(Uuid, Digest)> {
+        let (id, mut content) = (Uuid::now_v7(), Content::new());
+        content.write(&self.content().join(id.to_string()), size)?;
+        let sha256 = content.digest(size);
+        let [name, content_type] = ["seed", "application/octet-stream"].map(str::to_owned);
+        let file = NewFile { id, name, content_type, size: i64::try_from(size)?, sha256 };
+        storage::files::insert(&self.application.app.pool, file).await?;
+        Ok((id, sha256))
+    }
+
+    /// Checks that `count` files were stored, each with this digest, and removes
+    /// them.
+    pub fn take_stored(&self, count: usize, digest: Digest) -> Result<()> {
+        let files = files_in(&self.content())?;
+        ensure!(files.len() == count, "{} files where {count} were sent", files.len());
+        for file in files {
+            ensure!(digest_of(&file)? == digest, "what was stored is not what was sent");
+            std::fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+
+    /// Files that are staged: of uploads in flight, or left behind.
+    pub fn staged(&self) -> Result<usize> {
+        Ok(files_in(&self.folder.join("staging"))?.len())
+    }
+
+    /// Ends what the service began, so that the database can be dropped.
+    pub async fn end(self) {
+        self.application.app.store.close().await;
+        self.application.app.pool.close().await;
+    }
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}

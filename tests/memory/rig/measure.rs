@@ -1,0 +1,158 @@
+//! The measurements that cases share. Warm-ups come first; repetitions are told
+//! one by one and never averaged.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use anyhow::{Context as _, Result};
+use meter::{Curve, Probe, Sample};
+
+use super::service::quiet;
+use super::{Client, MIB, Service};
+
+/// One use of the service by one client, prepared and not begun.
+pub type Operation<T = ()> = Pin<Box<dyn Future<Output = Result<T>>>>;
+
+/// After these, pools are full, threads run, statements are prepared.
+pub const WARM_UPS: usize = 5;
+
+/// Enough to see a spread, few enough to wait for.
+pub const REPETITIONS: usize = 3;
+
+/// A slope from 1 to 64 MiB: what grows by one byte in a thousand shows.
+pub const SIZES: [u64; 4] = [1, 4, 16, 64];
+
+const IN_FLIGHT: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// Operations of one block of a measurement of what is retained: below 1,000 a
+/// leak of a few bytes each is lost in what comes and goes.
+const BLOCK: usize = 1_000;
+
+/// A variant of a case: what it does for a client with `size` bytes.
+pub trait Subject {
+    fn service(&self) -> &Service;
+
+    /// A whole, successful use. Everything that the client needs is allocated
+    /// when this returns.
+    fn operation(&self, size: u64) -> Operation;
+
+    /// What must be true after `count` operations; clears it away.
+    fn check(&self, count: usize, size: u64) -> Result<()>;
+}
+
+/// `peak_slope`: what one more MiB of content adds to the peak, over all sizes.
+/// `peak_segment`: the same, from one size to the next, where it is most.
+pub async fn peak_slope(subject: &impl Subject) -> Result<[Sample; 2]> {
+    for _ in 0..WARM_UPS {
+        peak(subject, 1, MIB).await?;
+    }
+    let mut curves = Vec::new();
+    for _ in 0..REPETITIONS {
+        let mut points = Vec::new();
+        for mib in SIZES {
+            points.push((number(mib), number(peak(subject, 1, mib * MIB).await? as u64)));
+        }
+        curves.push(Curve::new("MiB", points));
+    }
+    Ok([Sample::slope("peak_slope", &curves), Sample::steepest("peak_segment", &curves)])
+}
+
+/// `peak_per_concurrent`: what one more operation in flight, of 1 MiB on a new
+/// connection, adds to the peak.
+pub async fn peak_per_concurrent(subject: &impl Subject) -> Result<Sample> {
+    for _ in 0..WARM_UPS {
+        peak(subject, 16, MIB).await?;
+    }
+    let mut curves = Vec::new();
+    for _ in 0..REPETITIONS {
+        let mut points = Vec::new();
+        for count in IN_FLIGHT {
+            points.push((number(count as u64), number(peak(subject, count, MIB).await? as u64)));
+        }
+        curves.push(Curve::new("in flight", points));
+    }
+    Ok(Sample::steepest("peak_per_concurrent", &curves))
+}
+
+/// `retained_per_op` and `retained`: what is live after each block of operations
+/// that was not before.
+pub async fn retained(service: &Service, operation: impl Fn() -> Operation) -> Result<[Sample; 2]> {
+    let block = async |count: usize| -> Result<usize> {
+        for _ in 0..count {
+            operation().await?;
+            service.closed().await;
+        }
+        Ok(service.rest().await?)
+    };
+    let mut live = Vec::with_capacity(1 + REPETITIONS); // its growth would be retained
+    live.push(block(WARM_UPS * 10).await?);
+    for _ in 0..REPETITIONS {
+        live.push(block(BLOCK).await?);
+    }
+    let above = |live: &usize, base: usize| *live as f64 - base as f64;
+    let points = live.iter().enumerate().map(|(i, now)| ((i * BLOCK) as f64, above(now, live[0])));
+    let curve = Curve::new("operations", points);
+    let mut per_op = Sample::new("retained_per_op", curve.segments().collect());
+    per_op.curve = Some(curve);
+    let retained = live[1..].iter().map(|now| above(now, live[0])).collect();
+    Ok([per_op, Sample::new("retained", retained)])
+}
+
+/// What each of `stops` holds while a client has stopped there, in bytes. An
+/// operation returns the client that stopped.
+pub async fn held(
+    service: &Service,
+    stops: impl IntoIterator<Item = u64>,
+    operation: impl Fn(u64) -> Operation<Client>,
+) -> Result<Vec<f64>> {
+    let mut held = Vec::new();
+    for stop in stops {
+        let mut operation = operation(stop);
+        let before = service.rest().await?;
+        let client = operation.as_mut().await.with_context(|| format!("stopping at {stop}"))?;
+        let live = quiet().await?;
+        held.push(live as f64 - before as f64);
+        drop(client);
+    }
+    Ok(held)
+}
+
+/// The peak that `count` operations at once add, in bytes.
+async fn peak(subject: &impl Subject, count: usize, size: u64) -> Result<usize> {
+    let mut operations: Vec<Operation> = (0..count).map(|_| subject.operation(size)).collect();
+    subject.service().rest().await?;
+    let probe = Probe::start();
+    all(&mut operations).await?;
+    let peak = probe.read().peak;
+    subject.service().closed().await;
+    subject.check(count, size)?;
+    Ok(peak)
+}
+
+/// Runs all at once, without allocating.
+pub async fn all(operations: &mut [Operation]) -> Result<()> {
+    let mut done = 0_u64;
+    poll_fn(|cx| {
+        for (i, operation) in operations.iter_mut().enumerate() {
+            if done & (1 << i) == 0
+                && let Poll::Ready(result) = operation.as_mut().poll(cx)
+            {
+                done |= 1 << i;
+                if result.is_err() {
+                    return Poll::Ready(result);
+                }
+            }
+        }
+        if done.count_ones() as usize == operations.len() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+fn number(count: u64) -> f64 {
+    count as f64
+}
