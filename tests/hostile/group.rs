@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Above anything that is measured here, in bytes: it is there to be counted.
+const SOCKETS: u64 = 1 << 30;
+
 /// A group that is removed when dropped; its processes must have ended.
 pub struct Group {
     folder: PathBuf,
@@ -28,6 +31,10 @@ impl Group {
         // Swapping would hide what is over the limit.
         let swap = if version == 1 { "memory.swappiness" } else { "memory.swap.max" };
         let _ = fs::write(group.folder.join(swap), "0");
+        if version == 1 {
+            // Version 1 counts sockets apart, and only once they have a limit of their own.
+            fs::write(group.folder.join("memory.kmem.tcp.limit_in_bytes"), SOCKETS.to_string())?;
+        }
         Ok(group)
     }
 
@@ -50,15 +57,23 @@ impl Group {
         self.value("memory.stat", key)
     }
 
-    /// What sockets hold, where the group is charged with it (version 2).
-    pub fn sockets(&self) -> Option<u64> {
-        (self.version == 2).then(|| self.value("memory.stat", "sock"))
+    /// What its sockets hold in the kernel, in bytes: part of what version 2
+    /// charges; version 1 counts it beside the limit.
+    pub fn sockets(&self) -> u64 {
+        match self.version {
+            1 => self.number("memory.kmem.tcp.usage_in_bytes"),
+            _ => self.value("memory.stat", "sock"),
+        }
     }
 
     /// How many of its processes were killed for memory.
     pub fn killed(&self) -> u64 {
         let file = if self.version == 1 { "memory.oom_control" } else { "memory.events" };
         self.value(file, "oom_kill")
+    }
+
+    fn number(&self, file: &str) -> u64 {
+        fs::read_to_string(self.folder.join(file)).unwrap().trim().parse().unwrap()
     }
 
     fn value(&self, file: &str, key: &str) -> u64 {

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use meter::{Budgets, Judgement, Run, budgets, judge, table};
+use tests::database;
 
 use crate::cases::{self, Case};
 use crate::child;
-use crate::rig::{self, database};
+use crate::rig;
 
 /// Measures each pattern beside its naive twin and holds it to budgets.toml
 ///

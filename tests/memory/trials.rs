@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use meter::{judge, table};
+use tests::database;
 
 use crate::cases::{self, Case};
-use crate::rig::{self, database};
+use crate::rig;
 use crate::{child, memtest};
 
 pub fn main() -> ExitCode {

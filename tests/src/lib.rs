@@ -1,6 +1,7 @@
-//! What the test binaries share: a raw HTTP client.
+//! What the test binaries share: a raw HTTP client, a database a process.
 
 pub mod client;
+pub mod database;
 pub mod message;
 
 pub use client::Client;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::env;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -58,24 +57,26 @@ pub fn finish(child: &mut Leash, signals: &Signals) -> Result<ExitStatus> {
 
 /// Starts the cargo that runs xtask, in the workspace's folder, and waits for it. When it is asked
 /// to end, so are the compilers and tests that it runs.
-///
-/// Without what `cargo run` tells xtask about itself: build scripts take these variables for
-/// theirs, and would run again at each change from `cargo xtask …` to `cargo …`.
 pub fn cargo(signals: &Signals, configure: impl FnOnce(&mut Command)) -> Result<ExitStatus> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Leash::spawn(EndSignal::TerminateGroup, cargo, |command| {
-        for (name, _) in env::vars_os().filter(|(name, _)| is_of_package(name)) {
-            command.env_remove(name);
-        }
+        forget_package(command);
         configure(command.current_dir(checkout()));
     })
     .context("cargo does not start")?;
     finish(&mut child, signals)
 }
 
-fn is_of_package(name: &OsString) -> bool {
-    name.to_str()
-        .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+/// Takes from a command what `cargo run` tells xtask about itself (`CARGO_PKG_NAME` and more).
+/// ring's build script asks to be rerun when these change: handed on, they would have ring, rustls
+/// and sqlx built again, for 20 s, whenever one goes from `cargo xtask …` to `cargo …` or back.
+pub fn forget_package(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
 }
 
 /// The workspace's folder, as cargo tells it. Not as it was when xtask was compiled: checkouts may

@@ -10,8 +10,8 @@ use std::process::{ExitCode, ExitStatus};
 use anyhow::{Context, Result};
 use devdb::{Database, EndSignal, Leash, Purpose};
 
+use crate::binary::{self, Built};
 use crate::child::{self, Signals, say};
-use crate::server_binary::{self, Built};
 
 /// The database of dev, in the private Postgres.
 const DATABASE: &str = "app";
@@ -46,7 +46,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
 }
 
 fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
-    let binary = match server_binary::build(signals, options.release)? {
+    let binary = match binary::server(signals, options.release)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };

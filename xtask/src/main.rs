@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod binary;
 mod check;
 mod child;
 mod dev;
 mod memtest;
 mod prepare;
-mod server_binary;
 mod test;
 
 /// The project's own commands. Each sets up what it needs.

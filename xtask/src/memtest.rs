@@ -1,14 +1,13 @@
 //! `cargo xtask memtest`: the memory tests, with all that they need.
 
 use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use devdb::{Database, EndSignal, Leash, Purpose};
-use serde::Deserialize;
 
+use crate::binary::{self, Built};
 use crate::child::{self, Signals, say};
 
 /// What `--help` says beside the usage.
@@ -32,22 +31,11 @@ pub struct Options {
     arguments: Vec<OsString>,
 }
 
-/// A line of cargo's `--message-format json`, as far as it is used here.
-#[derive(Deserialize)]
-struct Message {
-    target: Option<Target>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
 /// Builds in the release profile, and returns the test binary's exit code as it is.
 pub fn run(options: Options) -> Result<ExitCode> {
     let signals = Signals::catch()?;
-    let Some(binary) = build(&signals)? else {
+    let Built::Binary(binary) = binary::memory_tests(&signals)? else {
+        // Not cargo's own code: 2 would say that a budget is broken.
         return Ok(ExitCode::FAILURE);
     };
     if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
@@ -60,30 +48,6 @@ pub fn run(options: Options) -> Result<ExitCode> {
     Ok(child::exit_code(status?))
 }
 
-/// The test binary; None where the build failed, and cargo has said why.
-fn build(signals: &Signals) -> Result<Option<PathBuf>> {
-    let (reader, writer) = io::pipe()?;
-    let messages = std::thread::spawn(|| io::read_to_string(reader));
-    let status = child::cargo(signals, move |cargo| {
-        cargo
-            .args(["test", "--release", "--package", "tests", "--test", "memory", "--no-run"])
-            .arg("--message-format=json-render-diagnostics")
-            .stdout(Stdio::from(writer));
-    })?;
-    let messages = messages.join().unwrap_or_else(|_| Ok(String::new()))?;
-    if !status.success() {
-        return Ok(None);
-    }
-    executable(&messages).map(Some).context("cargo did not tell where the memory tests are")
-}
-
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    messages
-        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == "memory"))
-        .find_map(|message| message.executable)
-}
-
 /// Runs the test binary by itself: `cargo test` would add lines of its own where it fails.
 fn measure(signals: &Signals, binary: &Path, options: &Options, url: &str) -> Result<ExitStatus> {
     let mut child = Leash::spawn(EndSignal::Terminate, binary, |command| {
@@ -91,18 +55,4 @@ fn measure(signals: &Signals, binary: &Path, options: &Options, url: &str) -> Re
     })
     .context("the memory tests do not start")?;
     child::finish(&mut child, signals)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_binary_is_found_among_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"server"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"memory"},"executable":"/t/release/deps/memory-1"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/deps/memory-1")));
-        assert_eq!(executable("{\"reason\":\"build-finished\",\"success\":true}"), None);
-    }
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use devdb::{Database, Purpose};
 
+use crate::binary::{self, Built};
 use crate::child::{self, Signals, say};
-use crate::server_binary::{self, Built};
 
 /// Which tests to run: all, unless told otherwise.
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
 
 fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
     // Some tests are about the binary as it is deployed.
-    let binary = match server_binary::build(signals, true)? {
+    let binary = match binary::server(signals, true)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };

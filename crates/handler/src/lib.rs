@@ -1,6 +1,6 @@
 //! Requests: what each route answers, and what every request passes through.
 //!
-//! - [`stack`]: the middleware, in one ordered function;
+//! - [`mod@stack`]: the middleware, in one ordered function;
 //! - [`routes`]: which handler answers what;
 //! - [`upload`], [`record`], [`content`], [`probes`]: the handlers;
 //! - [`publish`]: a record and its content appear together, or not at all;

@@ -71,7 +71,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             config.max_connections,
             connection::cost(buffer),
             "--max-connections",
-            "memtest download",
+            "memtest upload",
         ),
         kernel(
             RECEIVED,

@@ -15,12 +15,12 @@ use server::connection::{Settings, Shutdown};
 use server::registry::Connections;
 use server::{Application, Config};
 use storage::files::NewFile;
+use tests::database::Scratch;
 use tower::Service as TowerService;
 use uuid::Uuid;
 
 use super::Service;
 use super::content::{Content, Digest, digest_of};
-use super::database::Scratch;
 
 /// Where a pipe's client seems to be.
 const PEER: SocketAddr =

@@ -7,7 +7,6 @@
 pub mod application;
 pub mod client;
 pub mod content;
-pub mod database;
 pub mod measure;
 pub mod pipe;
 pub mod service;

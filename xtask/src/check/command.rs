@@ -9,22 +9,10 @@ use anyhow::{Context, bail};
 use crate::child;
 
 /// A command in the workspace's folder, with the environment of a plain shell.
-///
-/// `cargo run` tells xtask about the package xtask (`CARGO_PKG_NAME` and more).
-/// ring's build script asks to be rerun when these change: handed on, they
-/// would have ring, rustls and sqlx built again, for 20 s, whenever one goes
-/// from `cargo xtask …` to `cargo …` or back.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(child::checkout()).stdin(Stdio::null());
-    for (name, _) in env::vars_os() {
-        let of_package = name.to_str().is_some_and(|name| {
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
-        if of_package {
-            command.env_remove(name);
-        }
-    }
+    child::forget_package(&mut command);
     command
 }
 

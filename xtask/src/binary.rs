@@ -1,4 +1,4 @@
-//! Building the server, and finding what was built.
+//! Building a binary, and finding what was built.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub enum Built {
     Failed(ExitStatus),
 }
 
-/// A line of `cargo build --message-format json`, as far as it is used here.
+/// A line of cargo's `--message-format json`, as far as it is used here.
 #[derive(Deserialize)]
 struct Message {
     target: Option<Target>,
@@ -30,15 +30,26 @@ struct Target {
 }
 
 /// Builds the server, in the release profile if `release`.
-///
+pub fn server(signals: &Signals, release: bool) -> Result<Built> {
+    let mut arguments = vec!["build", "--package", "server", "--bin", "server"];
+    arguments.extend(release.then_some("--release"));
+    build(signals, &arguments, "server")
+}
+
+/// Builds the memory tests, in the release profile.
+pub fn memory_tests(signals: &Signals) -> Result<Built> {
+    let arguments =
+        ["test", "--release", "--package", "tests", "--test", "memory", "--no-run"].as_slice();
+    build(signals, arguments, "memory")
+}
+
 /// cargo itself tells where the binary is: the target directory can be set in many ways.
-pub fn build(signals: &Signals, release: bool) -> Result<Built> {
+fn build(signals: &Signals, arguments: &[&str], target: &str) -> Result<Built> {
     let (reader, writer) = io::pipe()?;
     let messages = std::thread::spawn(|| io::read_to_string(reader));
     let status = child::cargo(signals, move |cargo| {
         cargo
-            .args(["build", "--package", "server", "--bin", "server"])
-            .args(release.then_some("--release"))
+            .args(arguments)
             .arg("--message-format=json-render-diagnostics")
             .stdout(Stdio::from(writer));
     })?;
@@ -46,13 +57,14 @@ pub fn build(signals: &Signals, release: bool) -> Result<Built> {
     if !status.success() {
         return Ok(Built::Failed(status));
     }
-    executable(&messages).map(Built::Binary).context("cargo did not tell where the server is")
+    let binary = executable(&messages, target);
+    binary.map(Built::Binary).with_context(|| format!("cargo did not tell where {target} is"))
 }
 
-fn executable(messages: &str) -> Option<PathBuf> {
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     messages
-        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == "server"))
+        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == name))
         .find_map(|message| message.executable)
 }
 
@@ -66,8 +78,10 @@ mod tests {
 {"reason":"compiler-artifact","target":{"name":"server","kind":["lib"]},"executable":null}
 not json
 {"reason":"compiler-artifact","target":{"name":"server","kind":["bin"]},"executable":"/t/release/server"}
+{"reason":"compiler-artifact","target":{"name":"memory"},"executable":"/t/release/deps/memory-1"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/server")));
-        assert_eq!(executable("{\"reason\":\"build-finished\",\"success\":true}"), None);
+        assert_eq!(executable(messages, "server"), Some(PathBuf::from("/t/release/server")));
+        assert_eq!(executable(messages, "memory"), Some(PathBuf::from("/t/release/deps/memory-1")));
+        assert_eq!(executable(messages, "other"), None);
     }
 }
