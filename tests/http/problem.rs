@@ -40,8 +40,10 @@ async fn a_method_that_is_not_allowed_is_told_which_are(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let file = service.store("a", "hello").await;
     for (target, allowed) in [
-        ("/v1/files", "POST"),
-        (&file.record, "DELETE, GET, HEAD"),
+        ("/v1/files", "GET, HEAD, POST"),
+        ("/v1/files/export", "GET, HEAD"),
+        (&file.record, "DELETE, GET, HEAD, PATCH"),
+        (&format!("{}/stats", file.record), "GET, HEAD"),
         (&file.content, "GET, HEAD"),
         ("/livez", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),

@@ -1,9 +1,10 @@
 //! Shutdown, in order: no new requests, those in flight end, or are cut off.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use handler::Access;
+use handler::{Access, RateLimit};
 use server::Outcome;
 use sqlx::PgPool;
 use tests::{Client, Request};
@@ -40,7 +41,9 @@ async fn listener_closed(service: &Service) {
 async fn readiness_fails_from_the_beginning_of_a_shutdown(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let readyz = async || {
-        let stack = handler::stack(service.app.clone(), Access::Loopback);
+        let limit =
+            RateLimit { period: Duration::from_millis(1), burst: NonZeroU32::MAX, proxies: 0 };
+        let stack = handler::stack(service.app.clone(), Access::Loopback, limit);
         let request =
             http::Request::get("/readyz").header("host", "localhost").body(Body::empty()).unwrap();
         stack.oneshot(request).await.unwrap()

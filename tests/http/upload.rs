@@ -1,6 +1,7 @@
 //! `POST /v1/files`: a body becomes a file, whole or not at all.
 
 use sqlx::PgPool;
+use streaming::upload::LEAST_PROGRESS;
 use tests::Request;
 use tests::message::{LAST_CHUNK, chunk};
 
@@ -136,12 +137,28 @@ async fn a_stalled_upload_is_told_and_leaves_nothing_behind(database: PgPool) {
 async fn a_slow_upload_is_no_stalled_one(database: PgPool) {
     let service = Service::start(&database, &["--upload-timeout", "1s"]).await;
     let mut client = service.client().await;
-    client.request(&Request::post(POST, "01234567").body("")).await.unwrap();
-    for digit in b'0'..=b'7' {
+    let whole = content(8 * LEAST_PROGRESS);
+    client.request(&Request::post(POST, whole.clone()).body("")).await.unwrap();
+    for part in whole.chunks(LEAST_PROGRESS) {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        client.send([digit]).await.unwrap();
+        client.send(part).await.unwrap();
     }
     File::of(&client.response(false).await.unwrap());
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn an_upload_that_trickles_is_told_and_leaves_nothing_behind(database: PgPool) {
+    let service = Service::start(&database, &["--upload-timeout", "400ms"]).await;
+    let mut client = service.client().await;
+    client.request(&Request::post(POST, content(100_000)).body("")).await.unwrap();
+    for _ in 0..8 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if client.send("x").await.is_err() {
+            break;
+        }
+    }
+    problem(&client.response(false).await.unwrap(), 408, "stalled");
     service.end().await;
 }
 

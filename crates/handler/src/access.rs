@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use tower_http::validate_request::ValidateRequest;
 
 use crate::Problem;
-use crate::probes::{LIVEZ, READYZ};
+use crate::probes::is_probe;
 
 /// Who may ask. The probes are open to all.
 #[derive(Clone, Debug)]
@@ -31,6 +31,25 @@ pub enum Access {
 }
 
 impl Access {
+    /// Which of the tokens the request bears, by its place in the list; None
+    /// where it bears none of them.
+    #[must_use]
+    pub fn token(&self, headers: &HeaderMap) -> Option<u16> {
+        match self {
+            Self::Loopback => None,
+            Self::Tokens(tokens) => find(tokens, headers),
+        }
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Loopback => 0,
+            Self::Tokens(tokens) => tokens.len(),
+        }
+    }
+
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Response>> {
         match self {
             Self::Loopback if is_own_origin(uri, headers) => Ok(()),
@@ -43,7 +62,7 @@ impl Access {
                 )
                 .into_response(),
             )),
-            Self::Tokens(tokens) if is_known(tokens, headers) => Ok(()),
+            Self::Tokens(tokens) if find(tokens, headers).is_some() => Ok(()),
             Self::Tokens(_) => {
                 let problem = Problem::new(
                     StatusCode::UNAUTHORIZED,
@@ -67,25 +86,31 @@ impl ValidateRequest<Body> for Access {
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return Err(Problem::bad_request("Host: exactly one").into_response());
         }
-        if matches!(request.uri().path(), LIVEZ | READYZ) {
+        if is_probe(request.uri()) {
             return Ok(());
         }
         self.check(request.uri(), request.headers()).map_err(|response| *response)
     }
 }
 
-fn is_known(tokens: &[[u8; 32]], headers: &HeaderMap) -> bool {
+fn find(tokens: &[[u8; 32]], headers: &HeaderMap) -> Option<u16> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
+        return None;
     };
-    let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else {
-        return false;
-    };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return None;
+    }
     let digest: [u8; 32] = Sha256::digest(token.trim_ascii_start()).into();
     // Every token is compared, whether or not one has matched.
-    let known = tokens.iter().fold(0, |known, token| known | token.ct_eq(&digest).unwrap_u8());
-    scheme.eq_ignore_ascii_case(b"Bearer ") && known == 1
+    let mut found = None;
+    for (place, token) in (0..).zip(tokens) {
+        if bool::from(token.ct_eq(&digest)) {
+            found = Some(place);
+        }
+    }
+    found
 }
 
 fn is_own_origin(uri: &Uri, headers: &HeaderMap) -> bool {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use headers::{ETag, HeaderMapExt, IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince};
+use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
 use crate::Problem;
@@ -61,7 +61,9 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
 pub fn evaluate_change(headers: &HeaderMap, validators: &Validators) -> Result<(), Problem> {
     if_match(headers, validators)?;
     match headers.typed_get::<IfNoneMatch>() {
-        Some(condition) if !condition.precondition_passes(&validators.etag) => Err(failed()),
+        Some(condition) if !condition.precondition_passes(&validators.etag) => {
+            Err(Problem::precondition_failed())
+        }
         _ => Ok(()),
     }
 }
@@ -76,12 +78,7 @@ fn if_match(headers: &HeaderMap, validators: &Validators) -> Result<(), Problem>
             None => true,
         },
     };
-    if holds { Ok(()) } else { Err(failed()) }
-}
-
-fn failed() -> Problem {
-    let title = "A precondition does not hold";
-    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", title, "")
+    if holds { Ok(()) } else { Err(Problem::precondition_failed()) }
 }
 
 /// The one range that a GET asks for, of content of `size` bytes; None for the

@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 use headers::{AcceptRanges, ContentRange, HeaderMapExt, LastModified};
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use storage::audit::Event;
 use storage::{FileRecord, files};
 use streaming::Content;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::conditional::{Precondition, Unsatisfiable, Validators, evaluate, range};
@@ -28,7 +30,8 @@ pub async fn get(
     path: Result<Path<Uuid>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, size, validators) = find(&app, id(path)?).await?;
+    let (record, validators) = find(&app, id(path)?).await?;
+    let size = record.size;
     if evaluate(&headers, &validators)? == Precondition::NotModified {
         return described(&record, &validators, StatusCode::NOT_MODIFIED.into_response());
     }
@@ -47,6 +50,9 @@ pub async fn get(
         let content_range = ContentRange::bytes(part.clone(), size);
         fields.typed_insert(content_range.map_err(|_| Problem::internal())?);
     }
+    if part.as_ref().is_none_or(|part| part.start == 0) {
+        app.audit.record(Event { file_id: record.id, at: OffsetDateTime::now_utc() });
+    }
     let body = content.into_body(part.unwrap_or(0..size), app.download_chunk, permit);
     described(&record, &validators, (status, fields, Body::new(body)).into_response())
 }
@@ -60,7 +66,8 @@ pub async fn head(
     path: Result<Path<Uuid>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (record, size, validators) = find(&app, id(path)?).await?;
+    let (record, validators) = find(&app, id(path)?).await?;
+    let size = record.size;
     let response = match evaluate(&headers, &validators)? {
         Precondition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Precondition::Passed => [(CONTENT_LENGTH, HeaderValue::from(size))].into_response(),
@@ -68,12 +75,12 @@ pub async fn head(
     described(&record, &validators, response)
 }
 
-async fn find(app: &App, id: Uuid) -> Result<(FileRecord, u64, Validators), Problem> {
-    let record = files::get(&app.pool, id).await?.ok_or_else(Problem::no_such_file)?;
-    let size = u64::try_from(record.size).map_err(|_| Problem::internal())?;
+async fn find(app: &App, id: Uuid) -> Result<(Arc<FileRecord>, Validators), Problem> {
+    let record = app.records.get(id).await?;
     let etag = strong_etag(&record.sha256)?;
+    // Of the content: renaming does not change it.
     let last_modified = truncated(record.created_at);
-    Ok((record, size, Validators { etag, last_modified }))
+    Ok((record, Validators { etag, last_modified }))
 }
 
 /// Opens the content, and makes sure that it has the size of the record. Bytes
@@ -86,7 +93,7 @@ async fn open(app: &App, record: &FileRecord, size: u64) -> Result<Content, Prob
             tracing::error!(%id, expected = size, found = content.size(), "content is damaged");
             Err(Problem::internal())
         }
-        // Deleted since the record was read? Else it is lost.
+        // Deleted since the record was read, or kept? Else it is lost.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if files::get(&app.pool, id).await?.is_none() {
                 return Err(Problem::no_such_file());
@@ -110,9 +117,9 @@ fn described(
     if status == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
-    let content_type = HeaderValue::try_from(&record.content_type);
+    let content_type = HeaderValue::try_from(record.content_type());
     fields.insert(CONTENT_TYPE, content_type.map_err(|_| Problem::internal())?);
-    fields.insert(CONTENT_DISPOSITION, name::disposition(&record.name));
+    fields.insert(CONTENT_DISPOSITION, name::disposition(record.name()));
     // A page among the files must not act as one of the service.
     let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
     fields.insert(CONTENT_SECURITY_POLICY, sandbox);

@@ -2,35 +2,52 @@
 //!
 //! - [`mod@stack`]: the middleware, in one ordered function;
 //! - [`routes`]: which handler answers what;
-//! - [`upload`], [`record`], [`content`], [`probes`]: the handlers;
+//! - [`upload`], [`record`], [`content`], [`list`], [`export`], [`stats`],
+//!   [`probes`]: the handlers; [`page`]: what list and export have in common;
+//! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes;
 //! - [`problem`]: every error that a client sees, in one place.
 
 use std::sync::Arc;
 
-use storage::PgPool;
+use storage::{AuditQueue, PgPool, Records};
 use streaming::{LocalStore, UploadLimits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub mod accept;
 pub mod access;
+pub mod admission;
+pub mod client;
+pub mod compression;
 pub mod conditional;
 pub mod content;
+pub mod content_type;
+pub mod csv;
+pub mod export;
+pub mod json;
+pub mod list;
+pub mod multipart;
 pub mod name;
+pub mod page;
 pub mod probes;
 pub mod problem;
 pub mod publish;
+pub mod rate_limit;
 pub mod record;
 pub mod repr_digest;
 pub mod routes;
 pub mod stack;
+pub mod stats;
 pub mod sweep;
 pub mod upload;
 
 pub use access::Access;
+pub use client::Peer;
 pub use problem::Problem;
+pub use rate_limit::RateLimit;
 pub use stack::stack;
 
 /// What the handlers share. The server makes it, and every semaphore in it.
@@ -38,6 +55,16 @@ pub use stack::stack;
 pub struct App {
     /// Rows.
     pub pool: PgPool,
+    /// Records by id, through the cache.
+    pub records: Records,
+    /// Downloads that are to be counted.
+    pub audit: AuditQueue,
+    /// Requests in flight: a permit pays for [`admission::cost`].
+    pub requests: Arc<Semaphore>,
+    /// Lists and exports in flight: a permit pays for [`page::cost`].
+    pub pages: Arc<Semaphore>,
+    /// Encoders in use: a permit pays for [`compression::cost`].
+    pub encoders: Arc<Semaphore>,
     /// Content.
     pub store: LocalStore,
     /// Uploads in flight: a permit pays for [`streaming::upload::cost`].

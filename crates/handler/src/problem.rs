@@ -7,12 +7,14 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use storage::LoadError;
 use streaming::UploadError;
 
 /// Where a request's id stands, in requests and responses.
@@ -62,6 +64,17 @@ impl Problem {
     #[must_use]
     pub fn no_such_file() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no-such-file", "There is no such file", "")
+    }
+
+    /// 408: the client took too long.
+    pub fn timed_out(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "stalled", "The body stopped coming", detail)
+    }
+    /// 412.
+    #[must_use]
+    pub fn precondition_failed() -> Self {
+        let title = "A precondition does not hold";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", title, "")
     }
 
     /// 422: the request can be read, but not followed.
@@ -139,12 +152,7 @@ impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::TooLarge { max_size } => Self::too_large(max_size),
-            UploadError::Stalled(_) => Self::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "stalled",
-                "The body stopped coming",
-                error.to_string(),
-            ),
+            UploadError::Stalled(_) => Self::timed_out(error.to_string()),
             UploadError::Body(error) => {
                 tracing::debug!(%error, "a body ended early");
                 Self::bad_request("the body ended early, or broke the protocol")
@@ -186,11 +194,37 @@ impl From<io::Error> for Problem {
 /// An error of the database.
 impl From<storage::Error> for Problem {
     fn from(error: storage::Error) -> Self {
-        if storage::is_unavailable(&error) {
+        Self::from(&error)
+    }
+}
+
+impl From<&storage::Error> for Problem {
+    fn from(error: &storage::Error) -> Self {
+        if storage::is_unavailable(error) {
             tracing::warn!(%error, "the database is out of reach");
             return Self::unavailable();
         }
+        // What the handlers check, the table checks too; one by its name says
+        // what a client did wrong.
+        match storage::broken_constraint(error) {
+            Some("files_name_length") => return Self::invalid("name: 1 to 255 bytes"),
+            Some("files_content_type_length") => {
+                return Self::invalid("Content-Type: 1 to 255 bytes");
+            }
+            _ => {}
+        }
         tracing::error!(%error, "a query failed");
         Self::internal()
+    }
+}
+
+/// Why there is no record.
+impl From<Arc<LoadError<storage::Error>>> for Problem {
+    fn from(error: Arc<LoadError<storage::Error>>) -> Self {
+        match &*error {
+            LoadError::Missing => Self::no_such_file(),
+            LoadError::Busy => Self::busy("too many records are being loaded"),
+            LoadError::Failed(error) => error.into(),
+        }
     }
 }

@@ -1,39 +1,105 @@
-//! `GET` and `DELETE /v1/files/{id}`: the record.
+//! `GET`, `PATCH` and `DELETE /v1/files/{id}`: the record.
 
+use std::fmt;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, HeaderMapExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use storage::{FileRecord, files};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::conditional::{Precondition, Validators, evaluate, evaluate_change, is_conditional};
-use crate::{App, Problem};
+use crate::{App, Problem, json, name};
 
-/// A record, as a client sees it.
+/// A record, as a client sees it: it borrows, so that to answer copies nothing
+/// but into the answer.
 #[derive(Debug, Serialize)]
-pub struct Record {
+pub struct Record<'a> {
     /// Its id.
     pub id: Uuid,
-    name: String,
-    content_type: String,
-    size: i64,
-    sha256: String,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
+    /// As it was given.
+    pub name: &'a str,
+    /// As it was given.
+    pub content_type: &'a str,
+    /// In bytes.
+    pub size: u64,
+    /// Of the content.
+    pub sha256: Hex<'a>,
+    /// When it was made.
+    pub created_at: Rfc3339,
+    /// When it was last renamed.
+    pub updated_at: Rfc3339,
 }
 
-impl From<FileRecord> for Record {
-    fn from(record: FileRecord) -> Self {
-        let FileRecord { id, name, content_type, size, sha256, created_at } = record;
-        Self { id, name, content_type, size, sha256: hex(&sha256), created_at }
+impl<'a> From<&'a FileRecord> for Record<'a> {
+    fn from(record: &'a FileRecord) -> Self {
+        Self {
+            id: record.id,
+            name: record.name(),
+            content_type: record.content_type(),
+            size: record.size,
+            sha256: Hex(&record.sha256),
+            created_at: Rfc3339(record.created_at),
+            updated_at: Rfc3339(record.updated_at),
+        }
+    }
+}
+
+impl Record<'_> {
+    /// Appends it to `out` as JSON.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Neither a Vec nor these types can fail.
+        let _ = serde_json::to_writer(out, self);
+    }
+
+    /// It as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(512);
+        self.write(&mut json);
+        json
+    }
+}
+
+/// Bytes, shown in hex.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A time, shown as RFC 3339 has it, in UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(pub OffsetDateTime);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0.to_offset(time::UtcOffset::UTC);
+        let (hour, minute, second, micro) = at.time().as_hms_micro();
+        write!(f, "{}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z", at.date())
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -46,13 +112,11 @@ pub fn id(path: Result<Path<Uuid>, PathRejection>) -> Result<Uuid, Problem> {
 }
 
 /// A record's bytes, and what they are known by.
-async fn representation(app: &App, id: Uuid) -> Result<(Vec<u8>, Validators), Problem> {
-    let record = files::get(&app.pool, id).await?.ok_or_else(Problem::no_such_file)?;
-    let last_modified = truncated(record.created_at);
-    let body = serde_json::to_vec(&Record::from(record)).map_err(|_| Problem::internal())?;
+fn representation(record: &FileRecord) -> Result<(Vec<u8>, Validators), Problem> {
+    let body = Record::from(record).to_json();
     // By the bytes themselves: another serialisation is another representation.
     let etag = strong_etag(&Sha256::digest(&body)[..16])?;
-    Ok((body, Validators { etag, last_modified }))
+    Ok((body, Validators { etag, last_modified: truncated(record.updated_at) }))
 }
 
 /// The record, with a strong ETag.
@@ -64,16 +128,54 @@ pub async fn get(
     path: Result<Path<Uuid>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (body, validators) = representation(&app, id(path)?).await?;
-    let mut response = match evaluate(&headers, &validators)? {
-        Precondition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        Precondition::Passed => {
-            let json = HeaderValue::from_static("application/json");
-            ([(CONTENT_TYPE, json)], body).into_response()
-        }
-    };
-    response.headers_mut().typed_insert(validators.etag);
-    Ok(response)
+    let record = app.records.get(id(path)?).await?;
+    let (body, validators) = representation(&record)?;
+    if evaluate(&headers, &validators)? == Precondition::NotModified {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        response.headers_mut().typed_insert(validators.etag);
+        return Ok(response);
+    }
+    Ok(tagged(body, validators.etag))
+}
+
+fn tagged(body: Vec<u8>, etag: ETag) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    let mut response = ([(CONTENT_TYPE, json)], body).into_response();
+    response.headers_mut().typed_insert(etag);
+    response
+}
+
+/// What a change says. An unknown member is refused: it would be ignored.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    name: String,
+}
+
+/// Renames a file: `{"name": "…"}`. With If-Match only if the record is still
+/// what the client has seen; of two at once, one is told 412.
+///
+/// **Cancellation**: the rename may have been done. This process's cache is
+/// told by the database then, like every other's.
+///
+/// # Errors
+/// 400 (no JSON), 404, 408, 412, 413, 415, 422 (name), 500, 503.
+pub async fn patch(
+    State(app): State<Arc<App>>,
+    path: Result<Path<Uuid>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let id = id(path)?;
+    let Change { name } = json::read(&headers, body).await?;
+    let name = name::check(name)?;
+    let revision = seen(&app, id, &headers).await?;
+    let renamed = files::rename(&app.pool, id, revision, &name).await;
+    // Also where it failed: it may have been done all the same.
+    app.records.forget(id).await;
+    let Some(record) = renamed? else { return Err(changed_or_gone(&app, id).await?) };
+    let (body, validators) = representation(&record)?;
+    Ok(tagged(body, validators.etag))
 }
 
 /// Deletes the record, then the content. Downloads under way go on.
@@ -88,13 +190,11 @@ pub async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let id = id(path)?;
-    if is_conditional(&headers) {
-        // A record never changes: between this and the deletion it can only go.
-        let (_, validators) = representation(&app, id).await?;
-        evaluate_change(&headers, &validators)?;
-    }
-    if !files::delete(&app.pool, id).await? {
-        return Err(Problem::no_such_file());
+    let revision = seen(&app, id, &headers).await?;
+    let deleted = files::delete(&app.pool, id, revision).await;
+    app.records.forget(id).await;
+    if !deleted? {
+        return Err(changed_or_gone(&app, id).await?);
     }
     if let Err(error) = app.store.remove(id).await {
         tracing::warn!(%id, %error, "content without a record could not be removed; the sweep will");
@@ -102,24 +202,35 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The revision that a conditional change is for, if it is conditional and its
+/// condition holds. By the database and not by the cache, which may be behind.
+async fn seen(app: &App, id: Uuid, headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    if !is_conditional(headers) {
+        return Ok(None);
+    }
+    let record = files::get(&app.pool, id).await?.ok_or_else(Problem::no_such_file)?;
+    let (_, validators) = representation(&record)?;
+    evaluate_change(headers, &validators)?;
+    Ok(Some(record.revision))
+}
+
+/// Why a change found no record to change: it was changed between the condition
+/// and this, or there is none.
+async fn changed_or_gone(app: &App, id: Uuid) -> Result<Problem, Problem> {
+    let record = files::get(&app.pool, id).await?;
+    Ok(record.map_or_else(Problem::no_such_file, |_| Problem::precondition_failed()))
+}
+
 /// A strong entity tag: `"<hex of bytes>"`.
 ///
 /// # Errors
 /// 500; hex is always a valid tag.
 pub fn strong_etag(bytes: &[u8]) -> Result<ETag, Problem> {
-    format!("\"{}\"", hex(bytes)).parse().map_err(|_| Problem::internal())
+    format!("\"{}\"", Hex(bytes)).parse().map_err(|_| Problem::internal())
 }
 
 /// To the second, which is all that HTTP dates have.
 #[must_use]
 pub fn truncated(at: OffsetDateTime) -> std::time::SystemTime {
     at.replace_nanosecond(0).unwrap_or(at).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use streaming::Digest;
 
@@ -33,6 +33,22 @@ pub fn expected(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
         },
         Some(ListEntry::InnerList(_)) => Err(malformed()),
     }
+}
+
+/// Whether the content is what the client said, if it said so.
+///
+/// # Errors
+/// 422.
+pub fn compare(expected: Option<Digest>, received: Digest) -> Result<(), Problem> {
+    if expected.is_none_or(|expected| expected == received) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "digest-mismatch",
+        "The content has another digest",
+        "Repr-Digest does not match what was received; nothing was kept",
+    ))
 }
 
 /// The field's value for content with this SHA-256.

@@ -17,9 +17,11 @@ use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tracing::{Level, Span};
 
+use crate::admission::AdmissionLayer;
+use crate::compression::{self, PermitLayer};
 use crate::problem::{REQUEST_ID, render};
 use crate::routes::routes;
-use crate::{Access, App, Problem};
+use crate::{Access, App, Problem, RateLimit, rate_limit};
 
 /// The longest path in a log line, in bytes: the formatter's buffer, one a
 /// thread, keeps the size of its longest line.
@@ -32,6 +34,7 @@ const MAX_LOGGED_PATH: usize = 128;
 pub fn stack(
     app: Arc<App>,
     access: Access,
+    limit: RateLimit,
 ) -> impl Service<
     Request<Body>,
     Response = Response<
@@ -67,8 +70,17 @@ pub fn stack(
         // 5. A handler that panics answers 500.
         .map_response(|response: Response<_>| response.map(Body::new))
         .layer(CatchPanicLayer::custom(panicked))
-        // 6. Who may ask.
+        // 6. How often a client may ask; before 7, which costs a digest a try.
+        .layer(rate_limit::layer(limit, access.clone()))
+        // 7. Who may ask.
         .layer(ValidateRequestHeaderLayer::custom(access))
+        // 8. How many requests are in flight, to the end of the response: outside
+        //    of 9, whose encoders last as long.
+        .layer(AdmissionLayer::new(app.requests.clone()))
+        // 9. What is encoded: as many encoders as there are permits.
+        .map_response(|response: Response<_>| response.map(Body::new))
+        .layer(compression::layer())
+        .layer(PermitLayer::new(app.encoders.clone()))
         .service(routes(app))
 }
 

@@ -1,13 +1,16 @@
 //! The application: built once, for `main` and tests alike; run; shut down in
 //! order.
 
+use std::hash::RandomState;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use handler::{Access, App};
-use storage::PoolSettings;
+use handler::{Access, App, RateLimit};
+use storage::audit::AuditWriter;
+use storage::{PoolSettings, Records};
 use streaming::{LocalStore, UploadLimits};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -35,6 +38,7 @@ pub struct Application {
     /// What bounds each.
     pub settings: Settings,
     access: Access,
+    audit_writer: AuditWriter,
     listener: TcpListener,
     buffers: SocketBuffers,
     tasks: TaskTracker,
@@ -77,9 +81,16 @@ impl Application {
             .with_context(|| format!("can't listen on {}", config.listen))?;
 
         let limits = Limits::new(&config);
+        let access = access(&config)?;
+        let (audit, audit_writer) = storage::audit::queue(config.audit_queue);
         let app = App {
+            records: Records::new(pool.clone(), plan::cache(&config), RandomState::new()),
             pool,
+            audit,
             store,
+            requests: limits.requests,
+            pages: limits.pages,
+            encoders: limits.encoders,
             uploads: limits.uploads,
             downloads: limits.downloads,
             upload_limits: UploadLimits {
@@ -104,7 +115,8 @@ impl Application {
             app: Arc::new(app),
             connections: Connections::new(limits.connections),
             settings,
-            access: access(&config)?,
+            access,
+            audit_writer,
             listener,
             buffers,
             tasks: TaskTracker::new(),
@@ -134,7 +146,12 @@ impl Application {
     + Send
     + Sync
     + 'static {
-        handler::stack(self.app.clone(), self.access.clone())
+        let limit = RateLimit {
+            period: self.config.rate_limit_period,
+            burst: NonZeroU32::new(self.config.rate_limit_burst).unwrap_or(NonZeroU32::MIN),
+            proxies: self.config.trusted_proxies,
+        };
+        handler::stack(self.app.clone(), self.access.clone(), limit)
     }
 
     /// Serves until `stop`, then shuts down: readiness fails, the listener
@@ -146,9 +163,15 @@ impl Application {
         force: impl Future<Output = ()> + Send,
     ) -> Outcome {
         let service = self.service();
-        let Self { app, connections, settings, listener, buffers, tasks, config, .. } = self;
+        let Self {
+            app, connections, settings, audit_writer, listener, buffers, tasks, config, ..
+        } = self;
         let shutdown = Shutdown::default();
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
+        tasks.spawn(following(app.clone(), config.clone(), shutdown.graceful.clone()));
+        // It ends after the requests, whose events it writes.
+        let requests_ended = CancellationToken::new();
+        app.tasks.spawn(audit_writer.run(app.pool.clone(), requests_ended.clone()));
         {
             let accepting =
                 accept(listener, buffers, &connections, service, settings, &shutdown, &tasks);
@@ -178,6 +201,7 @@ impl Application {
         app.tasks.close();
         let ending = async {
             tasks.wait().await;
+            requests_ended.cancel();
             app.tasks.wait().await;
             app.store.close().await;
             app.pool.close().await;
@@ -211,6 +235,13 @@ fn access(config: &Config) -> anyhow::Result<Access> {
     }
     let digest = telemetry::announce_new_token()?;
     Ok(Access::Tokens([digest].into()))
+}
+
+/// Keeps the cache in step with what other replicas change.
+async fn following(app: Arc<App>, config: Config, stop: CancellationToken) {
+    if let Ok(url) = config.database_url() {
+        stop.run_until_cancelled(app.records.follow(url)).await;
+    }
 }
 
 async fn sweeping(app: Arc<App>, config: Config, stop: CancellationToken) {

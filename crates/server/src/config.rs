@@ -37,8 +37,12 @@ pub struct Config {
     pub memory_limit: Option<ByteSize>,
 
     /// Connections at most. One more closes the longest idle; if none is, it gets 503
-    #[arg(long, env, global = true, default_value_t = 192, value_parser = count)]
+    #[arg(long, env, global = true, default_value_t = 128, value_parser = count)]
     pub max_connections: usize,
+
+    /// Requests in flight at most, each to the end of its response. One more gets 503; probes don't count
+    #[arg(long, env, global = true, default_value_t = 64, value_parser = count)]
+    pub max_requests: usize,
 
     /// Uploads in flight at most. One more gets 503
     #[arg(long, env, global = true, default_value_t = 16, value_parser = count)]
@@ -48,6 +52,14 @@ pub struct Config {
     #[arg(long, env, global = true, default_value_t = 32, value_parser = count)]
     pub max_downloads: usize,
 
+    /// Lists and exports in flight at most. One more gets 503
+    #[arg(long, env, global = true, default_value_t = 16, value_parser = count)]
+    pub max_pages: usize,
+
+    /// Responses that are being compressed at most. One more is sent as it is
+    #[arg(long, env, global = true, default_value_t = 4, value_parser = count)]
+    pub max_encoders: usize,
+
     /// Database connections at most. Who finds none waits for --pool-timeout, then gets 503
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub pool_connections: u32,
@@ -55,6 +67,31 @@ pub struct Config {
     /// The longest wait for a database connection
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub pool_timeout: Duration,
+
+    /// What records may hold in the cache, overhead included
+    #[arg(long, env, global = true, default_value = "1MiB", value_parser = cache)]
+    pub cache_size: ByteSize,
+
+    /// How long a cached record is served before it is read again: how old one may be if the
+    /// database can't tell of a change
+    #[arg(long, env, global = true, default_value = "60s", value_parser = duration)]
+    pub cache_ttl: Duration,
+
+    /// Downloads that wait to be counted at most. One more is not counted
+    #[arg(long, env, global = true, default_value_t = 4096, value_parser = count)]
+    pub audit_queue: usize,
+
+    /// A client may ask once in each such period, in the long run; else it gets 429
+    #[arg(long, env, global = true, default_value = "10ms", value_parser = duration)]
+    pub rate_limit_period: Duration,
+
+    /// How often a client may ask at once, after a pause
+    #[arg(long, env, global = true, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_limit_burst: u32,
+
+    /// Proxies of yours in front, each of which appends to X-Forwarded-For
+    #[arg(long, env, global = true, default_value_t = 0)]
+    pub trusted_proxies: usize,
 
     /// The largest content; more gets 413
     #[arg(long, env, global = true, default_value = "16GiB")]
@@ -96,7 +133,7 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub write_timeout: Duration,
 
-    /// The longest wait for the next bytes of an upload; then 408
+    /// In each such window 4 KiB of an upload must come; else 408
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub upload_timeout: Duration,
 
@@ -143,6 +180,7 @@ impl Config {
             self.sweep_interval >= Duration::from_secs(1),
             "--sweep-interval must be at least 1 s"
         );
+        ensure!(!self.rate_limit_period.is_zero(), "--rate-limit-period must be above 0");
         Ok(())
     }
 
@@ -180,6 +218,13 @@ fn buffer(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     let range = ByteSize::kib(8)..=ByteSize::mib(16);
     if range.contains(&size) { Ok(size) } else { Err("expected 8KiB to 16MiB".to_owned()) }
+}
+
+/// Below 64 KiB the cache would hold fewer records than may be in flight.
+fn cache(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    let range = ByteSize::kib(64)..=ByteSize::gib(64);
+    if range.contains(&size) { Ok(size) } else { Err("expected 64KiB to 64GiB".to_owned()) }
 }
 
 fn sha256(hex: &str) -> Result<[u8; 32], String> {

@@ -1,7 +1,7 @@
 //! Every semaphore of the service, in one place: what may be in flight at once.
 //!
 //! All are taken by `try_acquire`: what does not fit is refused, nothing queues.
-//! The order is connection, then upload or download.
+//! The order is connection, request, encoder; then upload, download or page.
 
 use std::sync::Arc;
 
@@ -14,10 +14,16 @@ use crate::Config;
 pub struct Limits {
     /// Held by a connection's task.
     pub connections: Arc<Semaphore>,
+    /// Held by a request, to the end of its response.
+    pub requests: Arc<Semaphore>,
     /// Held by the staged upload, with its buffer.
     pub uploads: Arc<Semaphore>,
     /// Held by the chunks of the download.
     pub downloads: Arc<Semaphore>,
+    /// Held by the pages of a list or an export.
+    pub pages: Arc<Semaphore>,
+    /// Held by a response that is encoded.
+    pub encoders: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -27,8 +33,11 @@ impl Limits {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
             connections: semaphore(config.max_connections),
+            requests: semaphore(config.max_requests),
             uploads: semaphore(config.max_uploads),
             downloads: semaphore(config.max_downloads),
+            pages: semaphore(config.max_pages),
+            encoders: semaphore(config.max_encoders),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use budget::{Kind, Limit, Plan, Source, Term, limit};
+use storage::CacheSettings;
 
 use crate::config::{Config, size};
 use crate::connection;
@@ -26,11 +27,27 @@ pub fn limit(config: &Config) -> anyhow::Result<Limit> {
     configured.or_else(limit::detect).context("no memory limit is known: set MEMORY_LIMIT")
 }
 
+/// What bounds the cache of records. As many loads as requests: more can't be.
+#[must_use]
+pub fn cache(config: &Config) -> CacheSettings {
+    CacheSettings {
+        capacity: size(config.cache_size),
+        largest: storage::records::LARGEST,
+        time_to_live: config.cache_ttl,
+        loads: config.max_requests,
+    }
+}
+
 /// The terms of this configuration, under `limit`.
 #[must_use]
 pub fn plan(config: &Config, limit: Limit) -> Plan {
     let buffer = size(config.connection_buffer);
-    let upload = streaming::upload::cost(size(config.upload_chunk)) + connection::busy_cost(buffer);
+    let upload = streaming::upload::cost(size(config.upload_chunk))
+        + connection::busy_cost(buffer)
+        + handler::multipart::cost(buffer);
+    let request = handler::admission::cost() + handler::json::cost();
+    let cache = storage::cache::cost(cache(config), config.max_requests);
+    let tokens = config.tokens_sha256.len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
     let threads = config.worker_threads + config.blocking_threads;
     let heap = |name, count: usize, unit: usize, setting, held_by| Term {
@@ -87,14 +104,36 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             "--max-downloads",
             "hostile",
         ),
+        heap("requests", config.max_requests, request, "--max-requests", "memtest admission"),
         heap("uploads", config.max_uploads, upload, "--max-uploads", "memtest upload"),
         heap("downloads", config.max_downloads, download, "--max-downloads", "memtest download"),
+        heap("pages", config.max_pages, handler::page::cost(), "--max-pages", "memtest export"),
+        heap(
+            "encoders",
+            config.max_encoders,
+            handler::compression::cost(),
+            "--max-encoders",
+            "memtest compression",
+        ),
+        heap("cache", 1, cache, "--cache-size", "memtest cache"),
+        heap(
+            "audit queue",
+            1,
+            storage::audit::cost(config.audit_queue),
+            "--audit-queue",
+            "memtest audit",
+        ),
+        Term {
+            setting: None,
+            ..heap("rate limit", 1, handler::rate_limit::cost(tokens), "", "memtest rate_limit")
+        },
+        // One beside the pool listens for changes.
         heap(
             "pooled connections",
-            config.pool_connections as usize,
+            config.pool_connections as usize + 1,
             storage::pool::cost(),
             "--pool-connections",
-            "hostile",
+            "memtest pool",
         ),
     ];
     Plan { terms, limit: limit.bytes }

@@ -1,25 +1,12 @@
 //! The queries on files.
 
+use futures_core::Stream;
+use futures_util::StreamExt;
 use sqlx::{Error, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A file's record: owned values, so that it pins no row buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileRecord {
-    /// Its id, which is its content's key too.
-    pub id: Uuid,
-    /// 1 to 255 bytes.
-    pub name: String,
-    /// 1 to 255 bytes.
-    pub content_type: String,
-    /// In bytes.
-    pub size: i64,
-    /// Of the content: 32 bytes.
-    pub sha256: Vec<u8>,
-    /// When the record was made, by the database's clock.
-    pub created_at: OffsetDateTime,
-}
+use crate::record::{FileRecord, Row};
 
 /// What the service knows of a new file.
 #[derive(Clone, Debug)]
@@ -41,10 +28,10 @@ pub struct NewFile {
 /// # Errors
 /// A constraint that is broken, or a database out of reach. See
 /// [`crate::is_ambiguous`] for whether the record may exist all the same.
-pub async fn insert(executor: impl PgExecutor<'_>, file: NewFile) -> Result<FileRecord, Error> {
-    let created_at = sqlx::query_scalar!(
+pub async fn insert(executor: impl PgExecutor<'_>, file: &NewFile) -> Result<FileRecord, Error> {
+    let made = sqlx::query!(
         "INSERT INTO files (id, name, content_type, size, sha256)
-         VALUES ($1, $2, $3, $4, $5) RETURNING created_at",
+         VALUES ($1, $2, $3, $4, $5) RETURNING revision, created_at, updated_at",
         file.id,
         file.name,
         file.content_type,
@@ -53,8 +40,10 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: NewFile) -> Result<File
     )
     .fetch_one(executor)
     .await?;
-    let NewFile { id, name, content_type, size, sha256 } = file;
-    Ok(FileRecord { id, name, content_type, size, sha256: sha256.to_vec(), created_at })
+    let NewFile { id, name, content_type, size, sha256 } = file.clone();
+    let (revision, created_at, updated_at) = (made.revision, made.created_at, made.updated_at);
+    let sha256 = sha256.to_vec();
+    Row { id, name, content_type, size, sha256, revision, created_at, updated_at }.try_into()
 }
 
 /// The record of `id`, if there is one.
@@ -63,22 +52,111 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: NewFile) -> Result<File
 /// A database out of reach.
 pub async fn get(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<FileRecord>, Error> {
     sqlx::query_as!(
-        FileRecord,
-        "SELECT id, name, content_type, size, sha256, created_at
+        Row,
+        "SELECT id, name, content_type, size, sha256, revision, created_at, updated_at
          FROM files WHERE id = $1 LIMIT 1",
         id,
     )
     .fetch_optional(executor)
-    .await
+    .await?
+    .map(FileRecord::try_from)
+    .transpose()
 }
 
-/// Deletes the record of `id`, and says whether there was one.
+/// Up to `limit` records, newest first, of those that come after `after` in
+/// this order (keyset: a record that comes or goes moves no other to another
+/// page). A stream, so that how many are held is up to the caller; read it to
+/// its end, or the connection has the rest to read before it is of use again.
 ///
 /// # Errors
 /// A database out of reach.
-pub async fn delete(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool, Error> {
-    let done = sqlx::query!("DELETE FROM files WHERE id = $1", id).execute(executor).await?;
+pub fn page<'e>(
+    executor: impl PgExecutor<'e> + 'e,
+    after: Option<Uuid>,
+    limit: u16,
+) -> impl Stream<Item = Result<FileRecord, Error>> + Send + 'e {
+    // No id is above this one.
+    let after = after.unwrap_or(Uuid::max());
+    sqlx::query_as!(
+        Row,
+        "SELECT id, name, content_type, size, sha256, revision, created_at, updated_at
+         FROM files WHERE id < $1 ORDER BY id DESC LIMIT $2",
+        after,
+        i64::from(limit),
+    )
+    .fetch(executor)
+    .map(|row| row.and_then(FileRecord::try_from))
+}
+
+/// Gives the record of `id` another name, if it is still at `revision` where one
+/// is given; None where it is not, or is gone.
+///
+/// # Errors
+/// A constraint that is broken, or a database out of reach.
+pub async fn rename(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    revision: Option<i64>,
+    name: &str,
+) -> Result<Option<FileRecord>, Error> {
+    sqlx::query_as!(
+        Row,
+        "UPDATE files
+         SET name = $3, revision = revision + 1, updated_at = greatest(updated_at, now())
+         WHERE id = $1 AND revision = coalesce($2, revision)
+         RETURNING id, name, content_type, size, sha256, revision, created_at, updated_at",
+        id,
+        revision,
+        name,
+    )
+    .fetch_optional(executor)
+    .await?
+    .map(FileRecord::try_from)
+    .transpose()
+}
+
+/// Deletes the record of `id`, if it is still at `revision` where one is given;
+/// says whether it did.
+///
+/// # Errors
+/// A database out of reach.
+pub async fn delete(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    revision: Option<i64>,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "DELETE FROM files WHERE id = $1 AND revision = coalesce($2, revision)",
+        id,
+        revision,
+    )
+    .execute(executor)
+    .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// How often a file was downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Responses that were begun.
+    pub downloads: i64,
+    /// When the last one was, by the service's clock.
+    pub last_downloaded_at: Option<OffsetDateTime>,
+}
+
+/// The statistics of `id`; None where there is no such file.
+///
+/// # Errors
+/// A database out of reach.
+pub async fn stats(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Stats>, Error> {
+    sqlx::query_as!(
+        Stats,
+        r#"SELECT coalesce(downloads, 0) AS "downloads!", last_downloaded_at AS "last_downloaded_at?"
+           FROM files LEFT JOIN file_stats ON file_id = id WHERE id = $1 LIMIT 1"#,
+        id,
+    )
+    .fetch_optional(executor)
+    .await
 }
 
 /// Those of `ids` that have no record. At most as many as came in: the caller

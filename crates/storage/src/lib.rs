@@ -1,14 +1,26 @@
-//! Rows: a pool of Postgres connections with every bound set on purpose, and
-//! the queries on files.
+//! Rows: a pool of Postgres connections with every bound set on purpose, the
+//! queries on files, and what stands before and behind them.
+//!
+//! - [`pool`]: connections, statements, kept buffers, waits;
+//! - [`files`]: the queries; [`record`]: what a row becomes;
+//! - [`cache`]: bounded in bytes; [`records`]: records through it;
+//! - [`audit`]: events on their way to the database.
 //!
 //! This crate knows no other crate of the workspace. Queries take an executor,
 //! so that they work on the pool and inside a transaction alike.
 
+pub mod audit;
+pub mod cache;
 pub mod files;
 pub mod pool;
+pub mod record;
+pub mod records;
 
-pub use files::FileRecord;
+pub use audit::AuditQueue;
+pub use cache::{BoundedCache, CacheSettings, LoadError};
 pub use pool::PoolSettings;
+pub use record::FileRecord;
+pub use records::Records;
 pub use sqlx::{Error, PgPool};
 
 /// The migrations of `migrations/`, compiled in.
@@ -53,6 +65,16 @@ pub fn is_unavailable(error: &Error) -> bool {
             .code()
             .is_some_and(|code| ["57", "53", "08"].iter().any(|class| code.starts_with(class))),
         _ => false,
+    }
+}
+
+/// The constraint that a statement broke, by its name in the migrations: each has
+/// a 4xx of its own.
+#[must_use]
+pub fn broken_constraint(error: &Error) -> Option<&str> {
+    match error {
+        Error::Database(error) => error.constraint(),
+        _ => None,
     }
 }
 

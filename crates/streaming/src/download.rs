@@ -5,7 +5,7 @@
 //! still holds the last bytes for a client that does not read.
 //!
 //! **The pattern**: one chunk is read at a time, when the connection asks. The
-//! guard rides in each chunk ([`Bytes::from_owner`]), so that it is released
+//! guard rides in each chunk ([`paid`]), so that it is released
 //! with the last byte, not with the body.
 //!
 //! **Cancellation**: dropping the body closes the file; a read under way ends
@@ -23,6 +23,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+
+use crate::paid;
 
 /// What a download holds beside its chunks, in bytes: the body with its file,
 /// the read under way, the owners of the chunks. Held by the memory test
@@ -100,18 +102,6 @@ struct Reader<G: Send + Sync + 'static> {
     guard: Arc<G>,
 }
 
-/// A chunk, and the guard that pays for it.
-struct Paid<G> {
-    bytes: Vec<u8>,
-    _guard: Arc<G>,
-}
-
-impl<G> AsRef<[u8]> for Paid<G> {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 impl<G: Send + Sync + 'static> Reader<G> {
     fn read(&mut self, remaining: u64) -> io::Result<Bytes> {
         if let Some(start) = self.start.take() {
@@ -128,7 +118,7 @@ impl<G: Send + Sync + 'static> Reader<G> {
                 "the content is shorter than it was",
             ));
         }
-        Ok(Bytes::from_owner(Paid { bytes, _guard: self.guard.clone() }))
+        Ok(paid(bytes, self.guard.clone()))
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`upload`]: a body becomes a staged file, hashed on the way;
 //! - [`download`]: a file, or a part of one, becomes a body;
+//! - [`paid()`]: bytes that carry what pays for them;
 //! - [`store`]: the folder in which both live; publication by rename.
 //!
 //! This crate knows no other crate of the workspace. What pays for a buffer
@@ -11,11 +12,13 @@
 //! do, and so will `()`.
 
 pub mod download;
+mod paid;
 pub mod staged;
 pub mod store;
 pub mod upload;
 
 pub use download::{Content, Download};
+pub use paid::paid;
 pub use staged::StagedFile;
 pub use store::LocalStore;
 pub use upload::{Digest, Received, UploadError, UploadLimits};

@@ -20,6 +20,7 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::staged::StagedFile;
@@ -40,6 +41,10 @@ pub const fn cost(chunk: usize) -> usize {
     chunk + OVERHEAD
 }
 
+/// What must come in each window of [`UploadLimits::stall`], in bytes: at 30 s that
+/// is 137 B/s. A byte now and then would hold a place for ever.
+pub const LEAST_PROGRESS: usize = 4 * 1024;
+
 /// What bounds one upload.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadLimits {
@@ -47,7 +52,9 @@ pub struct UploadLimits {
     pub max_size: u64,
     /// The buffer, in bytes.
     pub chunk: usize,
-    /// The longest wait for the next frame; then [`UploadError::Stalled`].
+    /// In each such window [`LEAST_PROGRESS`] must come, or what is left of the
+    /// body; else [`UploadError::Stalled`]. There is no deadline on the whole: an
+    /// honest slow client is never cut off.
     pub stall: Duration,
 }
 
@@ -60,8 +67,8 @@ pub enum UploadError {
         /// The limit, in bytes.
         max_size: u64,
     },
-    /// The client sent nothing for too long.
-    #[error("no data for {} s", .0.as_secs())]
+    /// The client sent less than [`LEAST_PROGRESS`] in a window.
+    #[error("less than {LEAST_PROGRESS} bytes in {} s", .0.as_secs())]
     Stalled(Duration),
     /// The body ended early or broke the protocol: often a client that left.
     #[error("the body could not be read: {0}")]
@@ -136,9 +143,11 @@ where
     let mut writer = store.blocking(move || Writer::create(&folder, tasks, chunk, guard)).await?;
     let mut size: u64 = 0;
     let mut body = std::pin::pin!(body);
+    let mut window = Instant::now() + stall;
+    let mut progress = 0;
 
     loop {
-        let frame = tokio::time::timeout(stall, body.frame());
+        let frame = timeout_at(window, body.frame());
         let frame = frame.await.map_err(|_| UploadError::Stalled(stall))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| UploadError::Body(error.into()))?;
@@ -148,6 +157,7 @@ where
         if size > max_size {
             return Err(UploadError::TooLarge { max_size });
         }
+        progress += data.len();
         while data.has_remaining() {
             let room = chunk - writer.buffer.len();
             let part = data.split_to(room.min(data.len()));
@@ -155,6 +165,10 @@ where
             if writer.buffer.len() == chunk {
                 writer = store.blocking(move || writer.write_out().map(|()| writer)).await?;
             }
+        }
+        if progress >= LEAST_PROGRESS {
+            // After the write: what the disk takes is not the client's.
+            (window, progress) = (Instant::now() + stall, 0);
         }
     }
 

@@ -97,7 +97,7 @@ async fn naive(
     let [name, content_type] = ["naive", "application/octet-stream"].map(str::to_owned);
     let size = i64::try_from(body.len()).map_err(|error| error.to_string())?;
     let file = NewFile { id, name, content_type, size, sha256 };
-    files::insert(&app.pool, file).await.map_err(|error| error.to_string())?;
+    files::insert(&app.pool, &file).await.map_err(|error| error.to_string())?;
     Ok((StatusCode::CREATED, Json(id)))
 }
 

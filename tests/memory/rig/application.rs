@@ -137,7 +137,7 @@ impl Rig {
         let sha256 = content.digest(size);
         let [name, content_type] = ["seed", "application/octet-stream"].map(str::to_owned);
         let file = NewFile { id, name, content_type, size: i64::try_from(size)?, sha256 };
-        storage::files::insert(&self.application.app.pool, file).await?;
+        storage::files::insert(&self.application.app.pool, &file).await?;
         Ok((id, sha256))
     }
 

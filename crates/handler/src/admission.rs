@@ -1,0 +1,147 @@
+//! Admission: so many requests in flight, counted to the end of the response.
+//!
+//! **What goes wrong**: a concurrency limit in front of a router gives its permit
+//! back when the response's *head* is made: with a limit of 2, 50 stalled
+//! downloads, and 2 permits free (measured). And who waits for a permit waits in
+//! memory.
+//!
+//! **The pattern**: the permit moves into the response's body, and goes with its
+//! end. Who finds none is told so at once: load is shed, not queued.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use futures_util::future::Either;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Layer, Service};
+
+use crate::Problem;
+use crate::probes::is_probe;
+
+/// The heap that an admitted request may hold beside its connection, in bytes:
+/// the head's fields and the handler's future, a record and its answer. Uploads,
+/// downloads and pages pay for their own buffers. Held by the memory test
+/// `admission`.
+#[must_use]
+pub const fn cost() -> usize {
+    16 * 1024
+}
+
+/// Admits as many requests as there are permits. The probes are always admitted.
+#[derive(Clone, Debug)]
+pub struct AdmissionLayer {
+    permits: Arc<Semaphore>,
+}
+
+impl AdmissionLayer {
+    /// By these permits.
+    #[must_use]
+    pub fn new(permits: Arc<Semaphore>) -> Self {
+        Self { permits }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Admission<S> {
+        Admission { inner, permits: self.permits.clone() }
+    }
+}
+
+/// See [`AdmissionLayer`].
+#[derive(Clone, Debug)]
+pub struct Admission<S> {
+    inner: S,
+    permits: Arc<Semaphore>,
+}
+
+impl<S> Service<Request<Body>> for Admission<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<std::future::Ready<Result<Response<Body>, S::Error>>, Admitted<S::Future>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let permit = match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) if is_probe(request.uri()) => None,
+            Err(_) => {
+                let refusal = Problem::busy("too many requests are in flight").into_response();
+                return Either::Left(std::future::ready(Ok(refusal)));
+            }
+        };
+        Either::Right(Admitted { inner: self.inner.call(request), permit })
+    }
+}
+
+pin_project! {
+    /// A request that was admitted.
+    pub struct Admitted<F> {
+        #[pin]
+        inner: F,
+        permit: Option<OwnedSemaphorePermit>,
+    }
+}
+
+impl<F, E> Future for Admitted<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let response = std::task::ready!(this.inner.poll(cx))?;
+        let permit = this.permit.take();
+        Poll::Ready(Ok(response.map(|body| held(body, permit))))
+    }
+}
+
+/// A body that holds `permit` until it is dropped.
+pub fn held(body: Body, permit: Option<OwnedSemaphorePermit>) -> Body {
+    match permit {
+        Some(permit) => Body::new(Held { body, _permit: permit }),
+        None => body,
+    }
+}
+
+pin_project! {
+    struct Held {
+        #[pin]
+        body: Body,
+        _permit: OwnedSemaphorePermit,
+    }
+}
+
+impl HttpBody for Held {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

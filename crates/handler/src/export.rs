@@ -1,0 +1,139 @@
+//! `GET /v1/files/export`: every record, as NDJSON, or CSV by Accept.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body as HttpBody, Frame};
+use mediatype::names::{APPLICATION, CSV, TEXT};
+use mediatype::{MediaType, Name};
+use storage::{Error, FileRecord, PgPool};
+use streaming::paid;
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use crate::page::{self, Form, Page};
+use crate::record::Record;
+use crate::{App, Problem, accept, csv};
+
+/// Rows asked of the database at once: as many as usually fill a page.
+const ROWS: u16 = 128;
+
+static FORMS: [MediaType<'static>; 2] =
+    [MediaType::new(APPLICATION, Name::new_unchecked("x-ndjson")), MediaType::new(TEXT, CSV)];
+
+#[derive(Clone, Copy, Debug)]
+enum ExportForm {
+    Ndjson,
+    Csv,
+}
+
+impl Form for ExportForm {
+    fn row(&self, record: &FileRecord, page: &mut Vec<u8>, _: bool) {
+        match self {
+            Self::Ndjson => {
+                Record::from(record).write(page);
+                page.push(b'\n');
+            }
+            Self::Csv => csv::row(record, page),
+        }
+    }
+}
+
+/// All records that there are when it begins, newest first, but for those that
+/// are deleted before their page is read. Chunked: how many they will be is not
+/// known. Where the database is lost on the way, the response breaks off.
+///
+/// No pooled connection is held while the client reads.
+///
+/// # Errors
+/// 406, 503 (lists and exports in flight).
+pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let [ndjson, _] = &FORMS;
+    let form = match accept::negotiate(&headers, &FORMS)? {
+        media_type if media_type == ndjson => ExportForm::Ndjson,
+        _ => ExportForm::Csv,
+    };
+    let permit = app.pages.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
+    // The first page is read before the answer: a database out of reach is a 503,
+    // not a response that breaks off.
+    let first = read(app.pool.clone(), None, form).await?;
+    let (content_type, name) = match form {
+        ExportForm::Ndjson => ("application/x-ndjson", "attachment; filename=\"files.ndjson\""),
+        ExportForm::Csv => {
+            ("text/csv; charset=utf-8; header=present", "attachment; filename=\"files.csv\"")
+        }
+    };
+    let mut response = Body::new(Export {
+        state: Progress::Read(first),
+        pool: app.pool.clone(),
+        form,
+        guard: Arc::new(permit),
+    })
+    .into_response();
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    fields.insert(VARY, ACCEPT.into());
+    Ok(response)
+}
+
+async fn read(pool: PgPool, after: Option<Uuid>, form: ExportForm) -> Result<Page, Error> {
+    let head = match (form, after) {
+        (ExportForm::Csv, None) => csv::HEAD,
+        _ => &b""[..],
+    };
+    page::read(&pool, after, ROWS, head, &form).await
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Page, Error>> + Send>>;
+
+enum Progress {
+    Read(Page),
+    Reading(Reading),
+    Done,
+}
+
+/// The pages as a body. The permit rides in each.
+struct Export {
+    state: Progress,
+    pool: PgPool,
+    form: ExportForm,
+    guard: Arc<OwnedSemaphorePermit>,
+}
+
+impl HttpBody for Export {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // A query that is pending is polled on, however slowly the client reads:
+        // hyper stops asking only after a page, between queries.
+        let page = match &mut self.state {
+            Progress::Reading(reading) => Some(ready!(reading.as_mut().poll(cx))),
+            Progress::Read(_) | Progress::Done => None,
+        };
+        let page = match (page, std::mem::replace(&mut self.state, Progress::Done)) {
+            (Some(page), _) => page.inspect_err(|error| {
+                tracing::warn!(%error, "an export broke off");
+            })?,
+            (None, Progress::Read(page)) => page,
+            (None, _) => return Poll::Ready(None),
+        };
+        if let Some(next) = page.next {
+            let reading = read(self.pool.clone(), Some(next), self.form);
+            self.state = Progress::Reading(Box::pin(reading));
+        }
+        let bytes = paid(page.bytes, self.guard.clone());
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}

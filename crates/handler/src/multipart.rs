@@ -1,0 +1,208 @@
+//! Multipart forms (RFC 7578), as a browser sends them: part by part, each
+//! streamed into a staged file.
+//!
+//! **What goes wrong**: `field.bytes()` holds a part whole. And multer itself
+//! takes in whatever its stream has ready (1.5 MiB over TCP, measured), and looks
+//! for the end of a part's head for as long as it does not come.
+//!
+//! **The pattern**: the body is handed to multer one frame at a time, so that it
+//! holds no more than a frame and what was left of the last; while it looks for a
+//! part's head, only so many bytes. Parts become files all together, or not at all.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body::{Body as _, Frame};
+use http_body_util::StreamBody;
+use multer::{Constraints, Field, Multipart};
+use streaming::upload::receive;
+use streaming::{Received, UploadLimits};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{App, Problem, content_type, name, repr_digest};
+
+/// Files of one form at most; one more is 422. Each keeps a path until all are
+/// there.
+pub const MAX_FILES: usize = 16;
+
+/// What may come between two contents, in bytes: a boundary, and the head of a
+/// part. More is 413.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What a part that is no file may hold, in bytes: it is passed over.
+const MAX_OTHER: usize = 16 * 1024;
+
+/// The heap that multer may hold of a form, in bytes, for frames of `frame`
+/// bytes: a frame, what was left of the one before, twice while they are joined.
+/// Held by the memory test `multipart`.
+#[must_use]
+pub const fn cost(frame: usize) -> usize {
+    4 * frame + MAX_HEAD
+}
+
+/// A file of a form: received, but not published.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name, checked.
+    pub name: String,
+    /// Its type, checked.
+    pub content_type: String,
+    /// Its content.
+    pub received: Received<Arc<OwnedSemaphorePermit>>,
+}
+
+/// The boundary, where a body is a multipart form.
+///
+/// # Errors
+/// 400 where it is one, and its boundary can't be read.
+pub fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let prefix = "multipart/form-data";
+    let is_form = |value: &&str| {
+        value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let Some(value) = value.filter(is_form) else { return Ok(None) };
+    let boundary = multer::parse_boundary(value);
+    boundary.map(Some).map_err(|_| Problem::bad_request("Content-Type: no boundary of the form"))
+}
+
+/// Receives all files of a form. Parts that are no files are passed over.
+///
+/// **Cancellation**: dropping the future removes what was received.
+///
+/// # Errors
+/// 400 (no form), 408, 413 (all together, or a part's head), 422 (names, types,
+/// digests, too many files or none), 500, 507.
+pub async fn receive_all(
+    app: &App,
+    body: Body,
+    boundary: String,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Result<Vec<Part>, Problem> {
+    let head = Arc::new(AtomicUsize::new(0));
+    let frames = Frames { body, yielded: false, head: head.clone() };
+    let mut form = Multipart::with_constraints(frames, boundary, Constraints::new());
+    let mut limits = app.upload_limits;
+    let mut parts = Vec::new();
+    loop {
+        head.store(MAX_HEAD, Ordering::Relaxed);
+        let next = tokio::time::timeout(limits.stall, form.next_field()).await;
+        let next = next.map_err(|_| Problem::timed_out("the form stopped coming"))?;
+        let Some(field) = next.map_err(problem)? else { break };
+        head.store(usize::MAX, Ordering::Relaxed);
+        let is_file = field.file_name().is_some_and(|name| !name.is_empty());
+        if !is_file {
+            pass_over(field, limits).await?;
+            continue;
+        }
+        if parts.len() == MAX_FILES {
+            return Err(Problem::invalid(format!("a form has {MAX_FILES} files at most")));
+        }
+        let part = receive_part(app, field, limits, permit.clone()).await?;
+        limits.max_size -= part.received.size;
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        return Err(Problem::invalid("the form has no file: a part with a filename"));
+    }
+    Ok(parts)
+}
+
+async fn receive_part(
+    app: &App,
+    field: Field<'static>,
+    limits: UploadLimits,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Result<Part, Problem> {
+    let name = name::check(field.file_name().unwrap_or_default().to_owned())?;
+    let content_type = content_type::check(field.headers())?;
+    let expected = repr_digest::expected(field.headers())?;
+    let content = StreamBody::new(field.map_ok(Frame::data));
+    let received = match receive(&app.store, content, limits, permit).await {
+        Err(streaming::UploadError::Body(error)) => {
+            return Err(match error.downcast::<multer::Error>() {
+                Ok(error) => problem(*error),
+                Err(error) => streaming::UploadError::Body(error).into(),
+            });
+        }
+        other => other?,
+    };
+    repr_digest::compare(expected, received.sha256)?;
+    Ok(Part { name, content_type, received })
+}
+
+async fn pass_over(mut field: Field<'static>, limits: UploadLimits) -> Result<(), Problem> {
+    let passing = async {
+        let mut passed = 0;
+        while let Some(bytes) = field.next().await {
+            passed += bytes.map_err(problem)?.len();
+            if passed > MAX_OTHER {
+                return Err(Problem::too_large(MAX_OTHER as u64));
+            }
+        }
+        Ok(())
+    };
+    let passed = tokio::time::timeout(limits.stall, passing).await;
+    passed.map_err(|_| Problem::timed_out("the form stopped coming"))?
+}
+
+/// A form that can't be read. What the body itself says of its end is not told.
+fn problem(error: multer::Error) -> Problem {
+    match error {
+        multer::Error::StreamReadFailed(error) if error.is::<HeadTooLarge>() => {
+            Problem::too_large(MAX_HEAD as u64)
+        }
+        multer::Error::StreamReadFailed(error) => {
+            tracing::debug!(%error, "a body ended early");
+            Problem::bad_request("the body ended early, or broke the protocol")
+        }
+        error => Problem::bad_request(format!("the form: {error}")),
+    }
+}
+
+/// More between two contents than [`MAX_HEAD`].
+#[derive(Debug, thiserror::Error)]
+#[error("more than {MAX_HEAD} bytes in the head of a part")]
+struct HeadTooLarge;
+
+/// A body's data, one frame a turn: after each, the stream is pending once.
+struct Frames {
+    body: Body,
+    yielded: bool,
+    // Bytes that may still come before the next content begins.
+    head: Arc<AtomicUsize>,
+}
+
+impl Stream for Frames {
+    type Item = Result<Bytes, axum::BoxError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::replace(&mut self.yielded, false) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                return Poll::Ready(None);
+            };
+            let Ok(data) = frame?.into_data() else { continue }; // trailers
+            self.yielded = true;
+            // The frame in which the content begins may be larger than what is
+            // left for the head: only more than that is too much.
+            let left = self.head.load(Ordering::Relaxed);
+            if left == 0 {
+                return Poll::Ready(Some(Err(HeadTooLarge.into())));
+            }
+            if left != usize::MAX {
+                self.head.store(left.saturating_sub(data.len()), Ordering::Relaxed);
+            }
+            return Poll::Ready(Some(Ok(data)));
+        }
+    }
+}

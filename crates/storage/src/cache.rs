@@ -1,0 +1,174 @@
+//! A cache whose bound is in bytes: entries with their overhead, and loads in
+//! flight.
+//!
+//! **What goes wrong**: a `HashMap` never forgets. A cache that counts entries
+//! knows nothing of their size; one that weighs them forgets its own overhead
+//! (moka's: 233 bytes an entry, measured; 257 with a time to live). And what is
+//! being loaded is in no cache yet: 500 cold keys of 1 MiB are 500 MiB.
+//!
+//! **The pattern**: moka, with a weigher that counts key, value and overhead;
+//! values above a size are handed out and not kept; a permit for each load.
+//!
+//! **Single flight**: of many callers that miss one key, one loads. If it is
+//! dropped, another takes over.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::sync::Semaphore;
+
+/// What moka holds for an entry beside key and value, in bytes: measured 257 with
+/// a time to live; the rest is for its table, which is not always full. Held by
+/// the memory test `cache`.
+pub const ENTRY: usize = 280;
+
+/// Entries that moka may hold above its capacity before eviction catches up: its
+/// write queue. Measured: 72 MiB alive under a cap of 16, with values of 64 KiB.
+const QUEUED: usize = 384;
+
+/// The heap that a cache may hold, in bytes, with at most `writers` callers at
+/// once, each of which may have loaded a value that is not counted yet.
+#[must_use]
+pub const fn cost(settings: CacheSettings, writers: usize) -> usize {
+    settings.capacity + (QUEUED + writers) * (settings.largest + ENTRY)
+}
+
+/// What bounds a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSettings {
+    /// Bytes kept at most, overhead included; beyond it what was least used goes.
+    pub capacity: usize,
+    /// The largest value that is kept, in bytes: those in the write queue are
+    /// beyond the capacity, so small ones only.
+    pub largest: usize,
+    /// How long a value is served before it is loaded again.
+    pub time_to_live: Duration,
+    /// Loads in flight at most; one more is [`LoadError::Busy`].
+    pub loads: usize,
+}
+
+/// How many bytes a value holds.
+pub trait Weigh {
+    /// In bytes, heap included. A slice of a larger buffer holds all of it: copy
+    /// it first.
+    fn weigh(&self) -> usize;
+}
+
+/// Why a value was not loaded.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError<E> {
+    /// So many loads were in flight already.
+    #[error("too many loads are in flight")]
+    Busy,
+    /// There is no such value. Not kept: a client could fill the cache with keys
+    /// that are none.
+    #[error("there is no such value")]
+    Missing,
+    /// The load failed, for every caller that waited for it.
+    #[error("{0}")]
+    Failed(E),
+}
+
+/// A cache. The hasher is a parameter so that a test with a fixed seed gives the
+/// same figures in each process; the default is seeded anew, as it must be where
+/// clients choose keys.
+pub struct BoundedCache<K, V, S = std::collections::hash_map::RandomState> {
+    entries: Cache<K, V, S>,
+    loads: Semaphore,
+    // Changes that made entries stale: see `get_or_load`.
+    changes: AtomicU64,
+}
+
+impl<K, V, S> fmt::Debug for BoundedCache<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedCache").finish_non_exhaustive()
+    }
+}
+
+impl<K, V, S> BoundedCache<K, V, S>
+where
+    K: Hash + Eq + Copy + Send + Sync + 'static,
+    V: Weigh + Clone + Send + Sync + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// An empty one.
+    pub fn with_hasher(settings: CacheSettings, hasher: S) -> Self {
+        let CacheSettings { capacity, largest, time_to_live, loads } = settings;
+        let weigher = move |_: &K, value: &V| {
+            let weight = value.weigh();
+            // Heavier than the whole cache is never admitted.
+            if weight > largest { u32::MAX } else { in_u32(size_of::<K>() + weight + ENTRY) }
+        };
+        let entries = Cache::builder()
+            .max_capacity(capacity.try_into().unwrap_or(u64::MAX))
+            .weigher(weigher)
+            .time_to_live(time_to_live)
+            .build_with_hasher(hasher);
+        Self { entries, loads: Semaphore::new(loads), changes: AtomicU64::new(0) }
+    }
+
+    /// The value of `key`: kept, or loaded by `load`, once for all who ask
+    /// meanwhile.
+    ///
+    /// A value that was being loaded while something changed may be the old one.
+    /// It is handed to those who asked before the change, and forgotten at once.
+    ///
+    /// **Cancellation**: a load whose caller is dropped is dropped; another
+    /// caller that waits for it begins its own.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn get_or_load<E>(
+        &self,
+        key: K,
+        load: impl Future<Output = Result<Option<V>, E>>,
+    ) -> Result<V, Arc<LoadError<E>>>
+    where
+        E: Send + Sync + 'static,
+    {
+        let before = self.changes.load(Ordering::Acquire);
+        let load = async {
+            let _permit = self.loads.try_acquire().map_err(|_| LoadError::Busy)?;
+            load.await.map_err(LoadError::Failed)?.ok_or(LoadError::Missing)
+        };
+        let entry = self.entries.entry(key).or_try_insert_with(load).await?;
+        if entry.is_fresh() && self.changes.load(Ordering::Acquire) != before {
+            self.entries.invalidate(&key).await;
+        }
+        Ok(entry.into_value())
+    }
+
+    /// Forgets `key`: its value has changed.
+    pub async fn forget(&self, key: &K) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.entries.invalidate(key).await;
+    }
+
+    /// Forgets everything: what has changed is not known.
+    pub fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.entries.invalidate_all();
+    }
+
+    /// Lets eviction catch up. moka does so by the way, as it is used; for tests
+    /// and metrics that want to know what is kept.
+    pub async fn settle(&self) {
+        self.entries.run_pending_tasks().await;
+    }
+
+    /// Entries that are kept, as far as eviction has caught up.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.entry_count()
+    }
+}
+
+/// moka's weights are 32 bits: what does not fit is as heavy as can be, rather
+/// than wrapped to something light.
+fn in_u32(weight: usize) -> u32 {
+    weight.try_into().unwrap_or(u32::MAX)
+}
