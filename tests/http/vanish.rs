@@ -84,6 +84,8 @@ async fn who_leaves_between_content_and_record_changes_nothing(database: PgPool)
         leave(client);
         eventually("it is gone", async || service.connections.open() == 0).await;
         assert_eq!(service.records().await.len(), made);
+        // Who left must not make room for one more that waits for the database.
+        assert_eq!(service.free_uploads(), 15);
         drop(held);
         eventually("it is recorded", async || service.records().await.len() == made + 1).await;
     }

@@ -52,7 +52,10 @@ fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<E
     };
     let content = match env::var_os("CONTENT_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => dir.into(),
-        None => child::checkout().join(".dev/content"),
+        None => child::checkout().join(match database {
+            Database::Private(_) => ".dev/content",
+            Database::External(_) => ".dev/content-external",
+        }),
     };
     fs::create_dir_all(&content).with_context(|| format!("making {}", content.display()))?;
     let url = database.url(DATABASE)?;

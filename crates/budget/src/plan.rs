@@ -132,7 +132,8 @@ impl fmt::Display for Plan {
             let Term { name, count, held_by, .. } = term;
             writeln!(f, "{name:<22} {count:>6} {unit:>12} {:>14}  {held_by}", Mib(term.bytes()))?;
         }
-        writeln!(f, "{:<42} {:>14}", "load line", Mib(self.ceiling()))?;
+        let factor = format!("load line, heap at {HEAP_TO_RESIDENT_PERCENT} %");
+        writeln!(f, "{factor:<42} {:>14}", Mib(self.ceiling()))?;
         writeln!(f, "{:<42} {:>14}", format!("slack, {SLACK_PERCENT} %"), Mib(self.slack()))?;
         write!(f, "{:<42} {:>14}", "limit", Mib(self.limit))
     }

@@ -115,7 +115,8 @@ fn find(tokens: &[[u8; 32]], headers: &HeaderMap) -> Option<u16> {
 
 fn is_own_origin(uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(Ok(host)) = headers.get(HOST).map(HeaderValue::to_str) else { return false };
-    let names_us = |authority: &Authority| is_loopback(authority.host());
+    let names_us =
+        |authority: &Authority| is_loopback(authority.host()) && !authority.as_str().contains('@');
     let host_is_us = host.parse().is_ok_and(|authority| names_us(&authority));
     let target_is_us = uri.authority().is_none_or(names_us);
 

@@ -14,6 +14,7 @@ use storage::audit::Event;
 use storage::{FileRecord, files};
 use streaming::Content;
 use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::conditional::{Precondition, Unsatisfiable, Validators, evaluate, range};
@@ -41,7 +42,7 @@ pub async fn get(
     };
     let permit = app.downloads.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::busy("too many downloads are in flight"))?;
-    let content = open(&app, &record, size).await?;
+    let content = open(&app, &record, size, permit).await?;
 
     let mut status = StatusCode::OK;
     let mut fields = HeaderMap::new();
@@ -53,7 +54,7 @@ pub async fn get(
     if part.as_ref().is_none_or(|part| part.start == 0) {
         app.audit.record(Event { file_id: record.id, at: OffsetDateTime::now_utc() });
     }
-    let body = content.into_body(part.unwrap_or(0..size), app.download_chunk, permit);
+    let body = content.into_body(part.unwrap_or(0..size), app.download_chunk);
     described(&record, &validators, (status, fields, Body::new(body)).into_response())
 }
 
@@ -85,9 +86,14 @@ async fn find(app: &App, id: Uuid) -> Result<(Arc<FileRecord>, Validators), Prob
 
 /// Opens the content, and makes sure that it has the size of the record. Bytes
 /// that were altered in place are not noticed here: Repr-Digest tells the client.
-async fn open(app: &App, record: &FileRecord, size: u64) -> Result<Content, Problem> {
+async fn open(
+    app: &App,
+    record: &FileRecord,
+    size: u64,
+    permit: OwnedSemaphorePermit,
+) -> Result<Content<OwnedSemaphorePermit>, Problem> {
     let id = record.id;
-    match app.store.content(id).await {
+    match app.store.content(id, permit).await {
         Ok(content) if content.size() == size => Ok(content),
         Ok(content) => {
             tracing::error!(%id, expected = size, found = content.size(), "content is damaged");

@@ -45,7 +45,7 @@ pub mod sweep;
 pub mod upload;
 
 pub use access::Access;
-pub use client::Peer;
+pub use client::{Intake, Peer};
 pub use problem::Problem;
 pub use rate_limit::RateLimit;
 pub use stack::stack;
@@ -71,6 +71,10 @@ pub struct App {
     pub uploads: Arc<Semaphore>,
     /// Downloads in flight: a permit pays for [`streaming::download::cost`].
     pub downloads: Arc<Semaphore>,
+    /// Content that is being removed: a permit is held until it is.
+    pub removals: Arc<Semaphore>,
+    /// One permit: readiness is checked once at a time.
+    pub readiness: Arc<Semaphore>,
     /// What bounds one upload.
     pub upload_limits: UploadLimits,
     /// The chunk of a download, in bytes.

@@ -37,15 +37,19 @@ pub fn check(name: String) -> Result<String, Problem> {
         return Err(Problem::invalid("name: a name, not a path"));
     }
     // U+FFFD stands where the query was not UTF-8.
-    if name.contains(|c: char| c.is_control() || is_deceptive(c) || c == '\u{fffd}') {
-        return Err(Problem::invalid("name: no control, separator or direction characters"));
+    if name.contains('\u{fffd}') {
+        return Err(Problem::invalid("name: UTF-8 only, and no U+FFFD"));
+    }
+    if name.contains(|c: char| c.is_control() || is_deceptive(c)) {
+        return Err(Problem::invalid("name: no control, separator, direction or invisible marks"));
     }
     Ok(name)
 }
 
-/// Line separators, and marks that turn the direction of what follows.
+/// Line separators, marks that turn the direction of what follows, and those that
+/// nobody sees. (Joiners, U+200C and U+200D, are part of words in some scripts.)
 fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+    matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}' | '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -46,8 +46,12 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Status>, Problem
         return Err(Problem::busy("the service is shutting down"));
     }
     let checks = async {
+        // One at a time, whoever asks: neither the pool nor a disk that hangs is
+        // anyone's to fill with probes.
+        let turn = app.readiness.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Problem::internal())?;
         storage::ping(&app.pool).await?;
-        app.store.check().await.map_err(Problem::from)
+        app.store.check(turn).await.map_err(Problem::from)
     };
     match tokio::time::timeout(PATIENCE, checks).await {
         Ok(Ok(())) => Ok(Json(Status { status: "ready" })),

@@ -28,10 +28,16 @@ pub async fn publish<G: Send + 'static>(
     let owner = app.clone();
     let task = app.tasks.spawn(async move {
         let mut new = Vec::with_capacity(staged.len());
+        // What paid for the upload pays for this too: a database that hangs must
+        // not gather tasks whose clients have left.
+        let mut guards = Vec::with_capacity(staged.len());
         for (file, record) in staged {
-            if let Err(error) = owner.store.publish(file, record.id).await {
-                take_back(&owner, &new).await;
-                return Err(error.into());
+            match owner.store.publish(file, record.id).await {
+                Ok(guard) => guards.push(guard),
+                Err(error) => {
+                    take_back(&owner, &new).await;
+                    return Err(error.into());
+                }
             }
             new.push(record);
         }
@@ -69,7 +75,7 @@ async fn insert(pool: &PgPool, new: &[NewFile]) -> Result<Vec<FileRecord>, Error
 /// Removes content that has no record, as far as it can: the sweep does the rest.
 async fn take_back(app: &App, new: &[NewFile]) {
     for NewFile { id, .. } in new {
-        if let Err(error) = app.store.remove(*id).await {
+        if let Err(error) = app.store.remove(*id, ()).await {
             tracing::warn!(%id, %error, "content without a record stays until the sweep");
         }
     }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use headers::{ETag, HeaderMapExt};
+use headers::{ETag, HeaderMapExt, LastModified};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize, Serializer};
@@ -132,17 +132,22 @@ pub async fn get(
     let (body, validators) = representation(&record)?;
     if evaluate(&headers, &validators)? == Precondition::NotModified {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
-        response.headers_mut().typed_insert(validators.etag);
+        describe(&mut response, validators);
         return Ok(response);
     }
-    Ok(tagged(body, validators.etag))
+    Ok(described(body, validators))
 }
 
-fn tagged(body: Vec<u8>, etag: ETag) -> Response {
+fn described(body: Vec<u8>, validators: Validators) -> Response {
     let json = HeaderValue::from_static("application/json");
     let mut response = ([(CONTENT_TYPE, json)], body).into_response();
-    response.headers_mut().typed_insert(etag);
+    describe(&mut response, validators);
     response
+}
+
+fn describe(response: &mut Response, Validators { etag, last_modified }: Validators) {
+    response.headers_mut().typed_insert(etag);
+    response.headers_mut().typed_insert(LastModified::from(last_modified));
 }
 
 /// What a change says. An unknown member is refused: it would be ignored.
@@ -175,7 +180,7 @@ pub async fn patch(
     app.records.forget(id).await;
     let Some(record) = renamed? else { return Err(changed_or_gone(&app, id).await?) };
     let (body, validators) = representation(&record)?;
-    Ok(tagged(body, validators.etag))
+    Ok(described(body, validators))
 }
 
 /// Deletes the record, then the content. Downloads under way go on.
@@ -190,13 +195,15 @@ pub async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let id = id(path)?;
+    let permit = app.removals.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::busy("too many files are being deleted"))?;
     let revision = seen(&app, id, &headers).await?;
     let deleted = files::delete(&app.pool, id, revision).await;
     app.records.forget(id).await;
     if !deleted? {
         return Err(changed_or_gone(&app, id).await?);
     }
-    if let Err(error) = app.store.remove(id).await {
+    if let Err(error) = app.store.remove(id, permit).await {
         tracing::warn!(%id, %error, "content without a record could not be removed; the sweep will");
     }
     Ok(StatusCode::NO_CONTENT)

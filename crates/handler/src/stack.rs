@@ -27,6 +27,9 @@ use crate::{Access, App, Problem, RateLimit, rate_limit};
 /// thread, keeps the size of its longest line.
 const MAX_LOGGED_PATH: usize = 128;
 
+/// The longest method in a log line, in bytes: no known one is longer.
+const MAX_LOGGED_METHOD: usize = 16;
+
 /// The routes, wrapped in what every request passes through.
 ///
 /// It wraps the Router from outside: a layer that is handed to `Router::layer`
@@ -57,7 +60,9 @@ pub fn stack(
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
-                .on_response(DefaultOnResponse::new().level(Level::INFO)),
+                .on_response(DefaultOnResponse::new().level(Level::INFO))
+                // Whatever failed has said why already.
+                .on_failure(()),
         )
         // 3. Errors become problem documents; the id is in the response by then.
         .map_response(render)
@@ -88,7 +93,10 @@ fn span(request: &Request<Body>) -> Span {
     let path = request.uri().path();
     let path = &path[..path.floor_char_boundary(MAX_LOGGED_PATH)];
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    tracing::info_span!("request", method = %request.method(), path, id)
+    let method = request.method().as_str();
+    let method = &method[..method.floor_char_boundary(MAX_LOGGED_METHOD)];
+    // At the level of errors, so that they have the id whatever RUST_LOG says.
+    tracing::error_span!("request", method, path, id)
 }
 
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {

@@ -46,7 +46,7 @@ pub async fn sweep(app: &App, age: Duration) -> Result<Swept, SweepError> {
             return Ok(swept);
         }
         for key in files::without_record(&app.pool, &batch).await? {
-            app.store.remove(key).await?;
+            app.store.remove(key, ()).await?;
             swept.content += 1;
         }
     }

@@ -13,6 +13,7 @@ use storage::audit::AuditWriter;
 use storage::{PoolSettings, Records};
 use streaming::{LocalStore, UploadLimits};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -72,9 +73,19 @@ impl Application {
         let pool = connect(&config).await?;
         let migrated = storage::is_migrated(&pool).await.context("the database can't be asked")?;
         ensure!(migrated, "the database is not up to date: run `server migrate` first");
+        let database = storage::identity(&pool).await.context("the database can't be asked")?;
+        let owner = store.claim(database).context("the content folder can't be claimed")?;
+        ensure!(
+            owner == database,
+            "the content folder {} belongs to another database ({owner}, and this is {database}): \
+             its files would be swept as leftovers. Set CONTENT_DIR, or DATABASE_URL; or, if it is \
+             this database's all the same, delete {0}/database",
+            config.content_dir.display(),
+        );
 
         let buffers = SocketBuffers {
             receive: size(config.socket_receive_buffer),
+            intake: size(config.upload_receive_buffer),
             unsent: u32::try_from(config.socket_unsent.as_u64())?,
         };
         let listener = listen(config.listen, buffers)
@@ -90,6 +101,8 @@ impl Application {
             store,
             requests: limits.requests,
             pages: limits.pages,
+            removals: limits.removals,
+            readiness: Arc::new(Semaphore::new(1)),
             encoders: limits.encoders,
             uploads: limits.uploads,
             downloads: limits.downloads,
@@ -110,6 +123,7 @@ impl Application {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
             },
+            receive: [buffers.receive, buffers.intake],
         };
         Ok(Self {
             app: Arc::new(app),

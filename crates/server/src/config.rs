@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use clap::Args;
 
-/// How long publishing may take after the last write to a staged file, at the
-/// most: a sync of many GiB to a slow disk. The sweep must not be faster.
+/// How long it may take from the rename of content to its record, at the most. The
+/// sweep must not be faster.
 const PUBLISHING: Duration = Duration::from_secs(300);
 
 /// The settings of the service.
@@ -94,7 +94,7 @@ pub struct Config {
     pub trusted_proxies: usize,
 
     /// The largest content; more gets 413
-    #[arg(long, env, global = true, default_value = "16GiB")]
+    #[arg(long, env, global = true, default_value = "16GiB", value_parser = content)]
     pub max_upload_size: ByteSize,
 
     /// An upload's buffer: fewer trips to the disk, or less memory
@@ -110,11 +110,15 @@ pub struct Config {
     pub connection_buffer: ByteSize,
 
     /// What the kernel may hold of a connection's unread data (Linux takes twice as much)
-    #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
     pub socket_receive_buffer: ByteSize,
 
-    /// What the kernel may hold of a connection's unsent data (Linux)
+    /// The same while an upload is admitted: what a far client can have on its way
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
+    pub upload_receive_buffer: ByteSize,
+
+    /// What the kernel may hold of a connection's unsent data (Linux)
+    #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
     pub socket_unsent: ByteSize,
 
     /// The longest wait for a new connection's first byte
@@ -138,11 +142,11 @@ pub struct Config {
     pub upload_timeout: Duration,
 
     /// How long to go on listening after readiness has failed, so that a balancer can see it
-    #[arg(long, env, global = true, default_value = "0s", value_parser = duration)]
+    #[arg(long, env, global = true, default_value = "0s", value_parser = any_duration)]
     pub shutdown_delay: Duration,
 
     /// How long requests in flight may take to end after SIGTERM or Ctrl-C
-    #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
+    #[arg(long, env, global = true, default_value = "30s", value_parser = any_duration)]
     pub shutdown_timeout: Duration,
 
     /// How old leftovers of a crash must be to be swept
@@ -154,11 +158,11 @@ pub struct Config {
     pub sweep_interval: Duration,
 
     /// Threads that run tasks. Fixed, as each has memory of its own
-    #[arg(long, env, global = true, default_value_t = 2, value_parser = count)]
+    #[arg(long, env, global = true, default_value_t = 2, value_parser = threads)]
     pub worker_threads: usize,
 
     /// Threads that read and write files. Fixed, as each has memory of its own
-    #[arg(long, env, global = true, default_value_t = 8, value_parser = count)]
+    #[arg(long, env, global = true, default_value_t = 8, value_parser = threads)]
     pub blocking_threads: usize,
 }
 
@@ -168,11 +172,12 @@ impl Config {
     /// # Errors
     /// Settings that contradict each other.
     pub fn validate(&self) -> anyhow::Result<()> {
-        let least = self.upload_timeout + PUBLISHING;
+        // Staged uploads are locked; this is for content that has no record yet.
+        let least = self.pool_timeout + PUBLISHING;
         ensure!(
             self.sweep_age >= least,
-            "--sweep-age must be at least --upload-timeout and {} s more ({} s), or the sweep \
-             could take a live upload for a leftover",
+            "--sweep-age must be at least --pool-timeout and {} s more ({} s), or the sweep could \
+             take content that is being published for a leftover",
             PUBLISHING.as_secs(),
             least.as_secs(),
         );
@@ -180,7 +185,6 @@ impl Config {
             self.sweep_interval >= Duration::from_secs(1),
             "--sweep-interval must be at least 1 s"
         );
-        ensure!(!self.rate_limit_period.is_zero(), "--rate-limit-period must be above 0");
         Ok(())
     }
 
@@ -200,8 +204,17 @@ pub fn size(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
+/// The longest that anything may wait: beyond it, a clock can't be added to.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn any_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration <= LONGEST { Ok(duration) } else { Err("expected a year at most".to_owned()) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = any_duration(text)?;
+    if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
 }
 
 /// More than this of anything is a mistake rather than a wish.
@@ -212,12 +225,27 @@ fn count(text: &str) -> Result<usize, String> {
     if (1..=MOST).contains(&count) { Ok(count) } else { Err(format!("expected 1 to {MOST}")) }
 }
 
+/// More threads than this wait for each other.
+const MOST_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    let threads = count(text)?;
+    if threads <= MOST_THREADS { Ok(threads) } else { Err(format!("expected 1 to {MOST_THREADS}")) }
+}
+
 /// Below 8 KiB hyper does not go, and a task's own cost outweighs the buffer;
 /// above 16 MiB it is no longer streaming.
 fn buffer(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     let range = ByteSize::kib(8)..=ByteSize::mib(16);
     if range.contains(&size) { Ok(size) } else { Err("expected 8KiB to 16MiB".to_owned()) }
+}
+
+fn content(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    // The table's sizes are signed.
+    let range = ByteSize::b(1)..=ByteSize::b(i64::MAX as u64);
+    if range.contains(&size) { Ok(size) } else { Err("expected 1 byte or more".to_owned()) }
 }
 
 /// Below 64 KiB the cache would hold fewer records than may be in flight.
@@ -273,6 +301,10 @@ mod tests {
             "--pool-connections=0",
             "--tokens-sha256=abc",
             "--idle-timeout=60",
+            "--idle-timeout=500000000y",
+            "--write-timeout=0s",
+            "--worker-threads=1000000",
+            "--max-upload-size=0",
         ] {
             assert!(parse(&[argument]).is_err(), "{argument}");
         }
@@ -280,9 +312,9 @@ mod tests {
 
     #[test]
     fn a_sweep_that_could_take_a_live_upload_is_refused() {
-        let config = parse(&["--upload-timeout=30s", "--sweep-age=329s"]).unwrap();
+        let config = parse(&["--pool-timeout=30s", "--sweep-age=329s"]).unwrap();
         assert!(config.validate().unwrap_err().to_string().contains("--sweep-age"));
-        parse(&["--upload-timeout=30s", "--sweep-age=330s"]).unwrap().validate().unwrap();
+        parse(&["--pool-timeout=30s", "--sweep-age=330s"]).unwrap().validate().unwrap();
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use handler::Intake;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What the kernel must take in each write window, in bytes: at the default of
@@ -23,7 +26,7 @@ const LEAST_WRITE: usize = 4 * 1024;
 /// it would reset the connection and take the answer along.
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// How long that may take.
+/// How long a client has to read such an answer.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
@@ -46,7 +49,28 @@ pub enum Phase {
 
 /// What a connection is doing: shared by its IO, its requests and the registry.
 #[derive(Debug)]
-pub struct Watch(Mutex<State>);
+pub struct Watch {
+    state: Mutex<State>,
+    intake: Intake,
+}
+
+/// What a connection's bytes come and go by.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Sets what the kernel may hold of what has come and is not read, in bytes.
+    /// Best effort: a pipe in a test has none.
+    fn set_receive_buffer(&self, bytes: usize) {
+        let _ = bytes;
+    }
+}
+
+impl Transport for TcpStream {
+    fn set_receive_buffer(&self, bytes: usize) {
+        // It fails only on a socket that is no more.
+        let _ = SockRef::from(self).set_recv_buffer_size(bytes);
+    }
+}
+
+impl Transport for DuplexStream {}
 
 #[derive(Clone, Copy, Debug)]
 struct State {
@@ -61,7 +85,18 @@ impl Watch {
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
         let state = State { phase: Phase::FirstByte, since: Instant::now(), unread: false };
-        Self(Mutex::new(state))
+        Self { state: Mutex::new(state), intake: Intake::default() }
+    }
+
+    /// How much of a request may wait in the kernel.
+    #[must_use]
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// The connection is to give its place to another: nothing is waited for.
+    pub fn evicted(&self) {
+        self.set(|state| state.unread = false);
     }
 
     /// Since when nothing is asked of the service, if so.
@@ -78,6 +113,7 @@ impl Watch {
 
     /// The response is complete; what is left of it is to be written.
     pub fn responded(&self) {
+        self.intake.set_wide(false);
         self.set(|state| state.phase = Phase::Flushing);
     }
 
@@ -101,7 +137,7 @@ impl Watch {
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.phase;
         change(&mut state);
         if state.phase != before {
@@ -110,7 +146,7 @@ impl Watch {
     }
 
     fn state(&self) -> State {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,11 +186,16 @@ pub struct GuardedIo<IO> {
     window: Option<usize>,
     // What was thrown away since the write side was shut down.
     lingering: Option<usize>,
+    // What the kernel may hold of what is not read: usually, for an upload, and
+    // which of them is set.
+    receive: [usize; 2],
+    wide: bool,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
-    /// Wraps the IO of a connection that has just been accepted.
-    pub fn new(inner: IO, watch: Arc<Watch>, deadlines: Deadlines) -> Self {
+impl<IO: Transport> GuardedIo<IO> {
+    /// Wraps the IO of a connection that has just been accepted. `receive`: bytes
+    /// that the kernel may hold unread, usually and while an upload is admitted.
+    pub fn new(inner: IO, watch: Arc<Watch>, deadlines: Deadlines, receive: [usize; 2]) -> Self {
         let now = Instant::now();
         Self {
             inner,
@@ -164,6 +205,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
             write_timer: Box::pin(sleep_until(now)),
             window: None,
             lingering: None,
+            receive,
+            wide: false,
+        }
+    }
+
+    fn set_intake(&mut self) {
+        let wide = self.watch.intake().is_wide();
+        if wide != self.wide {
+            self.wide = wide;
+            self.inner.set_receive_buffer(self.receive[usize::from(wide)]);
         }
     }
 
@@ -205,26 +256,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
     /// Reads what the client still sends and throws it away, up to a bound.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];
-        loop {
+        // At the bound the rest stays where it is: the client blocks, and has until
+        // the time is up to read its answer.
+        while self.lingering.is_none_or(|thrown| thrown < LINGER_BYTES) {
             let mut scratch = ReadBuf::uninit(&mut scratch);
             let read = Pin::new(&mut self.inner).poll_read(cx, &mut scratch);
             let thrown = self.lingering.get_or_insert(0);
             *thrown += scratch.filled().len();
             match read {
                 Poll::Pending => return self.read_timer.as_mut().poll(cx),
-                Poll::Ready(Ok(())) if !scratch.filled().is_empty() && *thrown < LINGER_BYTES => {}
+                Poll::Ready(Ok(())) if !scratch.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(()),
             }
         }
+        self.read_timer.as_mut().poll(cx)
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
+impl<IO: Transport> AsyncRead for GuardedIo<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.set_intake();
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) {
             if buf.filled().len() > before {
@@ -243,7 +298,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<IO> {
+impl<IO: Transport> AsyncWrite for GuardedIo<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -268,6 +323,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        // Nothing is pending: the next stall has a window of its own.
+        self.window = None;
         // hyper may not read again before it is woken: the idle deadline must
         // be able to wake it.
         if self.watch.flushed() && self.poll_deadline(cx).is_ready() {
@@ -279,7 +336,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<IO> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
-            if !self.watch.state().unread {
+            // In a head: hyper has answered what it could not read.
+            let State { phase, unread, .. } = self.watch.state();
+            if !unread && phase != Phase::Head {
                 return Poll::Ready(Ok(()));
             }
             self.watch.set(|state| state.phase = Phase::Lingering);

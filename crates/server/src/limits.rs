@@ -1,6 +1,8 @@
 //! Every semaphore of the service, in one place: what may be in flight at once.
 //!
-//! All are taken by `try_acquire`: what does not fit is refused, nothing queues.
+//! All are taken by `try_acquire`: what does not fit is refused, nothing queues. Only
+//! a connection at the cap waits, a second at most, for the place of one that is told
+//! to close.
 //! The order is connection, request, encoder; then upload, download or page.
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub struct Limits {
     pub downloads: Arc<Semaphore>,
     /// Held by the pages of a list or an export.
     pub pages: Arc<Semaphore>,
+    /// Held by content that is being removed, until it is.
+    pub removals: Arc<Semaphore>,
     /// Held by a response that is encoded.
     pub encoders: Arc<Semaphore>,
 }
@@ -37,6 +41,9 @@ impl Limits {
             uploads: semaphore(config.max_uploads),
             downloads: semaphore(config.max_downloads),
             pages: semaphore(config.max_pages),
+            // As many as there can be requests; more only where clients leave and
+            // the disk does not answer.
+            removals: semaphore(config.max_requests),
             encoders: semaphore(config.max_encoders),
         }
     }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::connection::{Settings, Shutdown, serve};
+use crate::io::Transport;
 use crate::registry::Connections;
 
 /// Connections that the kernel keeps for us until they are accepted. They are
@@ -32,24 +33,31 @@ connection: close\r\n\r\n\
 {\"type\":\"urn:problem-type:busy\",\"title\":\"The service is at its limit\",\
 \"status\":503,\"detail\":\"too many connections are open\"}";
 
+/// Reads of 4 KiB at most before a refused connection is closed: a head, and the
+/// beginning of a body. Nobody is accepted meanwhile.
+const REFUSED_READS: usize = 16;
+
 /// What the kernel may hold a socket, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketBuffers {
     /// Received and not read (`SO_RCVBUF`).
     pub receive: usize,
+    /// The same while an upload is admitted.
+    pub intake: usize,
     /// Written and not sent (`TCP_NOTSENT_LOWAT`).
     pub unsent: u32,
 }
 
-/// Listens at `address`. Accepted sockets inherit the receive buffer, which
-/// must be set before the handshake offers a window.
+/// Listens at `address`. Accepted sockets inherit the receive buffer, and with it
+/// the largest window that they will ever offer: the larger of both, which is made
+/// smaller once they are accepted.
 ///
 /// # Errors
 /// What the system answers: above all, that the address is in use.
 pub fn listen(address: SocketAddr, buffers: SocketBuffers) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_recv_buffer_size(buffers.receive)?;
+    socket.set_recv_buffer_size(buffers.receive.max(buffers.intake))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -109,6 +117,7 @@ pub async fn accept<S, B>(
 /// acknowledgement (40 ms).
 fn prepare(stream: &TcpStream, buffers: SocketBuffers) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    stream.set_receive_buffer(buffers.receive);
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_notsent_lowat(buffers.unsent)?;
     #[cfg(not(target_os = "linux"))]
@@ -126,7 +135,11 @@ fn refuse(stream: &TcpStream) {
     let mut scratch = [0; 4096];
     let _ = socket.write(NO_PLACE);
     let _ = socket.shutdown(net::Shutdown::Write);
-    while socket.read(&mut scratch).is_ok_and(|read| read == scratch.len()) {}
+    for _ in 0..REFUSED_READS {
+        if !socket.read(&mut scratch).is_ok_and(|read| read == scratch.len()) {
+            break;
+        }
+    }
 }
 
 fn cause(error: &hyper::Error) -> String {

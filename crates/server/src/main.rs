@@ -1,9 +1,10 @@
 //! The binary: allocator, runtime, subcommands, signals. All else is the lib.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use server::{Application, Config, Outcome, application, plan, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -46,21 +47,40 @@ enum Command {
 const CUT_OFF: u8 = 3;
 
 fn main() -> ExitCode {
-    run(Cli::parse()).unwrap_or_else(|error| {
+    run(parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }
 
+/// An empty variable counts as unset: compose files have such.
+fn parse() -> Cli {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = Cli::command().mut_args(|argument| {
+        let unset = argument.get_env().is_some_and(is_empty);
+        if unset { argument.env(None) } else { argument }
+    });
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, config } = cli;
+    let command = command.unwrap_or(Command::Serve);
+    if let Command::Plan = command {
+        return print_plan(&config);
+    }
+    if !matches!(command, Command::Migrate) {
+        // Before the threads that it counts.
+        config.validate()?;
+        plan::plan(&config, plan::limit(&config)?).check()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .max_blocking_threads(config.blocking_threads)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match command.unwrap_or(Command::Serve) {
+        match command {
             Command::Serve => serve(config).await,
             Command::Migrate => migrate(&config).await,
             Command::Check => check(config).await,
@@ -134,7 +154,6 @@ fn print_plan(config: &Config) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     #[expect(unsafe_code, reason = "jemalloc's settings are read by name")]

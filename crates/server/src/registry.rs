@@ -81,7 +81,12 @@ impl Connections {
         let idle = open.values().filter(|guest| !guest.close.is_cancelled());
         let idle = idle.filter_map(|guest| Some((guest.watch.idle_since()?, guest)));
         let longest: Option<(Instant, _)> = idle.min_by_key(|(since, _)| *since);
-        longest.inspect(|(_, guest)| guest.close.cancel()).is_some()
+        longest
+            .inspect(|(_, guest)| {
+                guest.watch.evicted();
+                guest.close.cancel();
+            })
+            .is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Guest>>> {

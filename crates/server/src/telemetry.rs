@@ -32,9 +32,13 @@ pub fn announce_new_token() -> anyhow::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("no randomness for a token")?;
     let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    tracing::warn!(
-        token,
-        "listening beyond loopback without TOKENS_SHA256: this token was made, and is shown once"
-    );
+    let told = "listening beyond loopback without TOKENS_SHA256: this token was made, and is \
+                shown once";
+    if tracing::enabled!(tracing::Level::WARN) {
+        tracing::warn!(token, "{told}");
+    } else {
+        // Whatever RUST_LOG says: nobody could ask anything.
+        eprintln!("{told}: {token}");
+    }
     Ok(Sha256::digest(&token).into())
 }

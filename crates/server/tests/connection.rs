@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::service_fn;
 
 const SETTINGS: Settings = Settings {
+    receive: [0, 0],
     buffer: 8192,
     deadlines: Deadlines {
         first_byte: Duration::from_secs(5),
@@ -157,6 +158,25 @@ async fn a_client_that_takes_a_byte_now_and_then_is_closed_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stall_has_a_window_of_its_own_however_old_the_last_one_is() {
+    let (mut client, task) = Server::new(1).connect().await;
+    let mut bytes = vec![0; 64 * 1024];
+    for _ in 0..2 {
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // A write is pending, and ends with little of its window used.
+        sleep(Duration::from_secs(20)).await;
+        let mut left = 64 * 1024 + "HTTP/1.1 200 OK\r\ncontent-length: 65536\r\n".len();
+        while left > 0 {
+            let read = client.read(&mut bytes).await.unwrap();
+            assert!(read > 0, "closed after a stall of 20 s");
+            left = left.saturating_sub(read);
+        }
+        sleep(Duration::from_secs(50)).await;
+        assert!(!task.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_client_that_keeps_reading_gets_everything() {
     let (mut client, task) = Server::new(1).connect().await;
     client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -227,6 +247,40 @@ async fn at_the_cap_the_longest_idle_connection_makes_room() {
         read_response(client).await;
     }
     assert_eq!(server.connections.open(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_a_body_left_unread_long_ago_does_not_hold_the_place() {
+    let server = Server::new(1);
+    let (mut client, _task) = server.connect().await;
+    // hyper passes over so little, and keeps the connection.
+    let post = b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello";
+    client.write_all(post).await.unwrap();
+    read_response(&mut client).await;
+    sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    assert!(server.connections.admit().await.is_some());
+    assert!(begin.elapsed().is_zero(), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hyper_refuses_is_told_to_who_is_still_sending() {
+    let (client, task) = Server::new(1).connect().await;
+    let (mut read, mut write) = tokio::io::split(client);
+    let sending = async {
+        let _ = write.write_all(b"NO HTTP\r\n\r\n").await;
+        while write.write_all(&[0; 1024]).await.is_ok() {}
+    };
+    let reading = async {
+        // It looks for an answer only when it can't send any more.
+        sleep(Duration::from_secs(1)).await;
+        let mut answer = Vec::new();
+        let _ = read.read_to_end(&mut answer).await;
+        answer
+    };
+    let ((), answer) = tokio::join!(sending, reading);
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    assert!(ended(task).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

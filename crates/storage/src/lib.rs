@@ -45,6 +45,14 @@ pub async fn is_migrated(pool: &PgPool) -> Result<bool, Error> {
     Ok(applied.flatten() >= newest)
 }
 
+/// Which database this is: made with it, and kept by whatever is restored from it.
+///
+/// # Errors
+/// Where the database can't be asked, or is not migrated.
+pub async fn identity(pool: &PgPool) -> Result<uuid::Uuid, Error> {
+    sqlx::query_scalar!("SELECT id FROM identity LIMIT 1").fetch_one(pool).await
+}
+
 /// Asks the database for nothing, to see that it answers.
 ///
 /// # Errors

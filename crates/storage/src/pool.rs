@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Error, PgPool};
+use sqlx::{ConnectOptions, Connection, Error, PgPool};
 
 /// Prepared statements kept a connection, here and in its backend. The service
 /// has fewer queries than this, so it never evicts; sqlx's default of 100 lets
@@ -43,12 +43,15 @@ pub struct PoolSettings {
 ///
 /// # Errors
 /// A URL that is none, or a database that can't be reached in
-/// `settings.acquire_timeout`.
+/// `settings.acquire_timeout`: with what kept it from being reached, where the
+/// pool would only say that it has waited.
 pub async fn connect(url: &str, settings: PoolSettings) -> Result<PgPool, Error> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("server")
         .statement_cache_capacity(STATEMENTS)
         .options([("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string())]);
+    let first = tokio::time::timeout(settings.acquire_timeout, options.connect()).await;
+    first.map_err(|_| Error::PoolTimedOut)??.close().await?;
     PgPoolOptions::new()
         .max_connections(settings.connections)
         .min_connections(0)

@@ -8,8 +8,8 @@
 //! guard rides in each chunk ([`paid`]), so that it is released
 //! with the last byte, not with the body.
 //!
-//! **Cancellation**: dropping the body closes the file; a read under way ends
-//! first, with its chunk and guard.
+//! **Cancellation**: dropping the body closes the file, on the blocking pool; a
+//! read under way ends first, with its chunk and guard.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,6 +21,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -39,19 +40,20 @@ pub const fn cost(chunk: usize) -> usize {
     2 * chunk + OVERHEAD
 }
 
-/// Content that is open for reading.
+/// Content that is open for reading, and the guard that pays for [`cost`].
 #[derive(Debug)]
-pub struct Content {
+pub struct Content<G: Send + Sync + 'static> {
     file: File,
     len: u64,
     tasks: TaskTracker,
+    guard: Arc<G>,
 }
 
-impl Content {
-    pub(crate) fn open(path: &Path, tasks: TaskTracker) -> io::Result<Self> {
+impl<G: Send + Sync + 'static> Content<G> {
+    pub(crate) fn open(path: &Path, tasks: TaskTracker, guard: G) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { file, len, tasks })
+        Ok(Self { file, len, tasks, guard: Arc::new(guard) })
     }
 
     /// Its size, in bytes, as the file system has it.
@@ -60,19 +62,13 @@ impl Content {
         self.len
     }
 
-    /// The bytes of `range` as a body, in chunks of `chunk` bytes. `guard` pays
-    /// for [`cost`].
+    /// The bytes of `range` as a body, in chunks of `chunk` bytes.
     #[must_use]
-    pub fn into_body<G: Send + Sync + 'static>(
-        self,
-        range: Range<u64>,
-        chunk: usize,
-        guard: G,
-    ) -> Download<G> {
-        let reader =
-            Reader { file: self.file, start: Some(range.start), chunk, guard: Arc::new(guard) };
+    pub fn into_body(self, range: Range<u64>, chunk: usize) -> Download<G> {
+        let Self { file, tasks, guard, .. } = self;
+        let reader = Reader { file, start: Some(range.start), chunk, guard };
         let remaining = range.end.saturating_sub(range.start);
-        Download { state: State::Ready(reader), remaining, tasks: self.tasks }
+        Download { state: State::Ready(reader), remaining, tasks }
     }
 }
 
@@ -88,11 +84,13 @@ pub struct Download<G: Send + Sync + 'static> {
 #[derive(Debug)]
 enum State<G: Send + Sync + 'static> {
     Ready(Reader<G>),
-    Reading(JoinHandle<io::Result<(Reader<G>, Bytes)>>),
+    Reading(JoinHandle<io::Result<(Option<Reader<G>>, Bytes)>>),
     Done,
 }
 
-/// What moves to the blocking pool and back.
+/// What moves to the blocking pool and back. It is closed there too: the last
+/// one to close a file that was deleted meanwhile frees its blocks, which takes
+/// long for a large one.
 #[derive(Debug)]
 struct Reader<G: Send + Sync + 'static> {
     file: File,
@@ -103,7 +101,8 @@ struct Reader<G: Send + Sync + 'static> {
 }
 
 impl<G: Send + Sync + 'static> Reader<G> {
-    fn read(&mut self, remaining: u64) -> io::Result<Bytes> {
+    /// The next chunk; and the reader, if there is more to read after it.
+    fn read(mut self, remaining: u64) -> io::Result<(Option<Self>, Bytes)> {
         if let Some(start) = self.start.take() {
             self.file.seek(SeekFrom::Start(start))?;
         }
@@ -118,7 +117,20 @@ impl<G: Send + Sync + 'static> Reader<G> {
                 "the content is shorter than it was",
             ));
         }
-        Ok(paid(bytes, self.guard.clone()))
+        let bytes = paid(bytes, self.guard.clone());
+        Ok(((remaining > len as u64).then_some(self), bytes))
+    }
+}
+
+impl<G: Send + Sync + 'static> Drop for Download<G> {
+    fn drop(&mut self) {
+        // Between two chunks; a read under way closes the file when it is done.
+        if let State::Ready(reader) = std::mem::replace(&mut self.state, State::Done) {
+            match Handle::try_current() {
+                Ok(runtime) => drop(self.tasks.spawn_blocking_on(|| drop(reader), &runtime)),
+                Err(_) => drop(reader),
+            }
+        }
     }
 }
 
@@ -133,22 +145,22 @@ impl<G: Send + Sync + 'static> Body for Download<G> {
         let this = &mut *self;
         loop {
             match &mut this.state {
-                State::Ready(_) if this.remaining == 0 => this.state = State::Done,
+                State::Ready(_) if this.remaining == 0 => return Poll::Ready(None),
                 State::Ready(_) => {
-                    let State::Ready(mut reader) = std::mem::replace(&mut this.state, State::Done)
+                    let State::Ready(reader) = std::mem::replace(&mut this.state, State::Done)
                     else {
                         return Poll::Ready(None);
                     };
                     let remaining = this.remaining;
-                    let read = move || reader.read(remaining).map(|bytes| (reader, bytes));
-                    this.state = State::Reading(this.tasks.spawn_blocking(read));
+                    let read = this.tasks.spawn_blocking(move || reader.read(remaining));
+                    this.state = State::Reading(read);
                 }
                 State::Reading(read) => {
                     let read = ready!(Pin::new(read).poll(cx));
                     this.state = State::Done;
                     let (reader, bytes) = read.map_err(io::Error::other)??;
                     this.remaining -= bytes.len() as u64;
-                    if this.remaining > 0 {
+                    if let Some(reader) = reader {
                         this.state = State::Ready(reader);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));

@@ -3,13 +3,14 @@
 //! ```text
 //! ROOT/staging/<random>   an upload in flight, or what a crash left of one
 //! ROOT/content/<key>      whole, durable, never changed
+//! ROOT/database           which database has the records: see [`LocalStore::claim`]
 //! ```
 //!
 //! Both are on one file system, so that a rename publishes. Keys are UUIDs that
 //! the service makes: no client can name a path.
 
-use std::fs::{self, DirBuilder, ReadDir};
-use std::io;
+use std::fs::{self, DirBuilder, File, ReadDir, TryLockError};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub struct LocalStore {
 struct Folders {
     staging: PathBuf,
     content: PathBuf,
+    owner: PathBuf,
 }
 
 impl LocalStore {
@@ -46,31 +48,61 @@ impl LocalStore {
             // Content is the service's alone.
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        let store =
-            Self { folders: Arc::new(Folders { staging, content }), tasks: TaskTracker::new() };
+        let store = Self {
+            folders: Arc::new(Folders { staging, content, owner: root.join("database") }),
+            tasks: TaskTracker::new(),
+        };
         store.probe()?;
         Ok(store)
     }
 
-    /// Whether the store can be written to, by writing to it. Blocks.
-    fn probe(&self) -> io::Result<()> {
-        let (staged, file) = StagedFile::create(self.staging(), self.tasks.clone(), ())?;
-        drop(file);
-        drop(staged);
-        Ok(())
-    }
-
-    /// [`LocalStore::open`]'s check, again: for a readiness probe.
+    /// Makes the folder that of the database `owner`, if it is not another's;
+    /// returns whose it is. Blocks: call it at start.
     ///
     /// # Errors
     /// What the file system answers.
-    pub async fn check(&self) -> io::Result<()> {
+    pub fn claim(&self, owner: Uuid) -> io::Result<Uuid> {
+        let path = self.folders.owner.as_path();
+        match File::create_new(path) {
+            Ok(mut file) => {
+                writeln!(file, "{owner}")?;
+                file.sync_all()?;
+                Ok(owner)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let text = fs::read_to_string(path)?;
+                text.trim()
+                    .parse()
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the store can be written to, by writing to it. Blocks.
+    fn probe(&self) -> io::Result<()> {
+        StagedFile::create(self.staging(), self.tasks.clone(), ()).map(drop)
+    }
+
+    /// [`LocalStore::open`]'s check, again: for a readiness probe. `guard` is
+    /// held until it is done, also if the future is dropped: a disk that hangs
+    /// must not gather checks.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub async fn check<G: Send + 'static>(&self, guard: G) -> io::Result<()> {
         let store = self.clone();
-        self.blocking(move || store.probe()).await
+        self.blocking(move || {
+            let checked = store.probe();
+            drop(guard);
+            checked
+        })
+        .await
     }
 
     /// Makes a staged file the content of `key`: whole or not at all, and
-    /// durable when this returns.
+    /// durable when this returns. Gives back what paid for it, for what is left to
+    /// do.
     ///
     /// **Cancellation**: once polled, it is done even if the future is dropped.
     ///
@@ -80,38 +112,49 @@ impl LocalStore {
         &self,
         file: StagedFile<G>,
         key: Uuid,
-    ) -> io::Result<()> {
+    ) -> io::Result<G> {
         let target = self.path(key);
         self.blocking(move || file.publish(&target)).await
     }
 
-    /// Opens the content of `key`.
+    /// Opens the content of `key`. `guard` pays for it: it is held until the
+    /// content is closed, in whatever thread.
     ///
     /// # Errors
     /// `NotFound` where there is none.
-    pub async fn content(&self, key: Uuid) -> io::Result<Content> {
+    pub async fn content<G: Send + Sync + 'static>(
+        &self,
+        key: Uuid,
+        guard: G,
+    ) -> io::Result<Content<G>> {
         let path = self.path(key);
         let tasks = self.tasks.clone();
-        self.blocking(move || Content::open(&path, tasks)).await
+        self.blocking(move || Content::open(&path, tasks, guard)).await
     }
 
     /// Removes the content of `key`. Downloads that have it open go on. What
-    /// is not there counts as removed.
+    /// is not there counts as removed. `guard` is held until it is done, also if
+    /// the future is dropped.
     ///
     /// # Errors
     /// What the file system answers.
-    pub async fn remove(&self, key: Uuid) -> io::Result<()> {
+    pub async fn remove<G: Send + 'static>(&self, key: Uuid, guard: G) -> io::Result<()> {
         let path = self.path(key);
-        self.blocking(move || match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+        self.blocking(move || {
+            let removed = fs::remove_file(&path);
+            drop(guard);
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
         })
         .await
     }
 
     /// Removes staged files that nobody has written to for `age`, and says how
-    /// many they were. `age` must be above the stall limit of uploads plus the
-    /// time that a sync may take, so that no live upload is ever touched.
+    /// many they were. One that an upload holds, in any process, is locked, and
+    /// is never touched; `age` is for file systems without locks, and for the
+    /// moment between making a file and locking it.
     ///
     /// # Errors
     /// Where the folder can't be read. A file that can't be removed is left.
@@ -121,7 +164,8 @@ impl LocalStore {
             let mut swept = 0;
             for entry in fs::read_dir(folder)? {
                 let entry = entry?;
-                if older_than(&entry, age) && fs::remove_file(entry.path()).is_ok() {
+                let path = entry.path();
+                if older_than(&entry, age) && !is_held(&path) && fs::remove_file(path).is_ok() {
                     swept += 1;
                 }
             }
@@ -148,11 +192,11 @@ impl LocalStore {
         self.tasks.wait().await;
     }
 
-    /// Runs `work` on the blocking pool, owned by the store. The queue before
-    /// the pool is as long as there are callers: their permits bound it.
+    /// Runs `work` on the blocking pool, owned by the store.
     ///
     /// Dropping the future does not stop `work`; what it owns lives until it
-    /// returns.
+    /// returns. So the guard that `work` owns is what bounds the queue before the
+    /// pool, and not the number of callers.
     pub(crate) async fn blocking<T, F>(&self, work: F) -> io::Result<T>
     where
         T: Send + 'static,
@@ -219,6 +263,11 @@ impl OldKeys {
         self.entries = entries;
         Ok(batch)
     }
+}
+
+/// Whether somebody has the file locked.
+fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// By the time of the last write. A clock that stepped back makes files look

@@ -12,7 +12,6 @@
 //! staged file. If a write is under way, that happens when the write returns:
 //! the guard goes where the buffer goes.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -89,12 +88,10 @@ pub struct Received<G: Send + 'static> {
     pub sha256: Digest,
 }
 
-/// What moves to the blocking pool and back. The file comes before the staged
-/// path, so that it is closed before it is removed.
+/// What moves to the blocking pool and back.
 struct Writer<G: Send + 'static> {
     buffer: Vec<u8>,
     hasher: Sha256,
-    file: File,
     staged: StagedFile<G>,
 }
 
@@ -105,15 +102,15 @@ impl<G: Send + 'static> Writer<G> {
         chunk: usize,
         guard: G,
     ) -> io::Result<Self> {
-        let (staged, file) = StagedFile::create(folder, tasks, guard)?;
+        let staged = StagedFile::create(folder, tasks, guard)?;
         let buffer = Vec::with_capacity(chunk);
         let hasher = Sha256::new();
-        Ok(Self { buffer, hasher, file, staged })
+        Ok(Self { buffer, hasher, staged })
     }
 
     fn write_out(&mut self) -> io::Result<()> {
         self.hasher.update(&self.buffer);
-        self.file.write_all(&self.buffer)?;
+        self.staged.file()?.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
     }
@@ -175,7 +172,7 @@ where
     store
         .blocking(move || {
             writer.write_out()?;
-            writer.file.sync_all()?;
+            writer.staged.file()?.sync_all()?;
             let Writer { hasher, staged: file, .. } = writer;
             let sha256 = hasher.finalize().into();
             Ok(Received { file, size, sha256 })

@@ -68,19 +68,7 @@ impl Service {
     /// Starts one in a folder that the test provides. `database` is where the
     /// test looks; the service takes it too, without a `--database-url`.
     pub async fn start_in(database: &PgPool, folder: &Path, flags: &[&str]) -> Self {
-        if std::env::var_os("RUST_LOG").is_some() {
-            let _ = server::telemetry::start();
-        }
-        let url = database.connect_options().to_url_lossy();
-        let url = ("--database-url", url.as_str());
-        let root = ("--content-dir", folder.to_str().unwrap());
-        let defaults = DEFAULTS.into_iter().chain([url, root]);
-        let defaults = defaults.filter(|(flag, _)| !flags.contains(flag));
-        let defaults = defaults.flat_map(|(flag, value)| [flag, value]);
-        let arguments = ["server"].into_iter().chain(defaults).chain(flags.iter().copied());
-        let Cli { config } = Cli::parse_from(arguments);
-
-        let application = Application::build(config).await.unwrap();
+        let application = Self::build_in(database, folder, flags).await.unwrap();
         let (stop, force) = (CancellationToken::new(), CancellationToken::new());
         let (app, connections) = (application.app.clone(), application.connections.clone());
         let (uploads, downloads) =
@@ -100,6 +88,27 @@ impl Service {
             downloads,
             _temporary: None,
         }
+    }
+
+    /// Builds one, and does not run it.
+    pub async fn build_in(
+        database: &PgPool,
+        folder: &Path,
+        flags: &[&str],
+    ) -> anyhow::Result<Application> {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let _ = server::telemetry::start();
+        }
+        let url = database.connect_options().to_url_lossy();
+        let url = ("--database-url", url.as_str());
+        let root = ("--content-dir", folder.to_str().unwrap());
+        let defaults = DEFAULTS.into_iter().chain([url, root]);
+        let defaults = defaults.filter(|(flag, _)| !flags.contains(flag));
+        let defaults = defaults.flat_map(|(flag, value)| [flag, value]);
+        let arguments = ["server"].into_iter().chain(defaults).chain(flags.iter().copied());
+        let Cli { config } = Cli::parse_from(arguments);
+
+        Application::build(config).await
     }
 
     /// A new connection.
