@@ -102,7 +102,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         kernel(
             "sockets, uploads",
             config.max_uploads,
-            connection::received_cost(intake.saturating_sub(receive)) as u64,
+            connection::intake_cost(receive, intake) as u64,
             "--max-uploads",
             "hostile",
         ),
