@@ -254,7 +254,8 @@ fn access(config: &Config) -> anyhow::Result<Access> {
 /// Keeps the cache in step with what other replicas change.
 async fn following(app: Arc<App>, config: Config, stop: CancellationToken) {
     if let Ok(url) = config.database_url() {
-        stop.run_until_cancelled(app.records.follow(url)).await;
+        // Boxed: with the listener's connection in it, it is 11 KB.
+        stop.run_until_cancelled(Box::pin(app.records.follow(url))).await;
     }
 }
 
