@@ -34,7 +34,8 @@ fn measure(arguments: &[String]) -> Result<String> {
     };
     let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
     // Log lines cost what they cost in production, and go nowhere.
-    tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::sink).init();
+    let log = tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false);
+    log.with_writer(std::io::sink).init();
     let report = match variant.as_str() {
         "pattern" => (case.pattern)()?,
         "twin" => (case.twin)()?,

@@ -11,6 +11,9 @@ pub enum Unit {
     /// Bytes of memory for each MiB of work.
     #[serde(rename = "B/MiB")]
     BytesPerMib,
+    /// Bytes of memory for each row of a table.
+    #[serde(rename = "B/row")]
+    BytesPerRow,
     /// Bytes of memory for each operation, or for each one more in flight.
     #[serde(rename = "B/op")]
     BytesPerOp,
@@ -29,6 +32,7 @@ impl Unit {
         match self {
             Self::Bytes => bytes(value),
             Self::BytesPerMib => bytes(value) + "/MiB",
+            Self::BytesPerRow => bytes(value) + "/row",
             Self::BytesPerOp => bytes(value) + "/op",
             Self::Count => digits(value),
             Self::Percent => format!("{value:.0} %"),

@@ -5,6 +5,7 @@ use anyhow::Result;
 use meter::Report;
 
 mod download;
+mod export;
 mod selftest;
 mod upload;
 
@@ -19,7 +20,12 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const ALL: &[Case] = &[upload::CASE, download::CASE, selftest::CASE];
+pub const ALL: &[Case] = &[
+    upload::CASE,
+    download::CASE,
+    export::CASE,
+    selftest::CASE,
+];
 
 /// The case of this name.
 pub fn find(name: &str) -> Option<&'static Case> {

@@ -42,7 +42,7 @@ use crate::rig::{self, MIB, Operation, Service};
 pub const CASE: Case = Case {
     name: "upload",
     about: "a request body becomes a file: peak flat in its size",
-    pattern: || rig::run(Home::with(async |home| pattern(home).await)),
+    pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 

@@ -30,6 +30,7 @@ const PEER: SocketAddr =
 pub const HOST: &str = "host: 127.0.0.1\r\n";
 
 #[derive(Parser)]
+#[command(args_override_self = true)] // a case's flags come after those of every case
 struct Cli {
     #[command(flatten)]
     config: Config,
@@ -73,6 +74,11 @@ impl Home {
             ["--memory-limit", "1GiB"],
             ["--max-uploads", "32"],
             ["--max-downloads", "32"],
+            ["--max-pages", "32"],
+            ["--max-requests", "256"],
+            // All clients are one address: the limit has a case of its own.
+            ["--rate-limit-period", "1us"],
+            ["--rate-limit-burst", "1000000"],
         ];
         let arguments = ["memory"].into_iter().chain(always.as_flattened().iter().copied());
         let Cli { config } = Cli::try_parse_from(arguments.chain(flags.iter().copied()))?;

@@ -46,6 +46,14 @@ impl Client {
     /// Reads a response's head, which must have this status, and returns its
     /// Content-Length, in bytes.
     pub async fn head(&mut self, status: &str) -> Result<u64> {
+        self.any_head(status).await?.context("the response has no Content-Length")
+    }
+
+    /// The same for a response whose body may be chunked: None.
+    pub async fn any_head(&mut self, status: &str) -> Result<Option<u64>> {
+        // On a connection that is kept alive, heads come one after the other.
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
         let length = loop {
             let read = &self.buffer[self.start..self.end];
             if let Some(length) = read.windows(4).position(|end| end == b"\r\n\r\n") {
@@ -67,7 +75,7 @@ impl Client {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         };
-        let body = lines.find_map(length_of).context("the response has no Content-Length")?;
+        let body = lines.find_map(length_of);
         self.start += length;
         Ok(body)
     }
@@ -91,6 +99,71 @@ impl Client {
             self.start += here.len();
             count -= here.len() as u64;
         }
+        Ok(())
+    }
+
+    /// Reads as many bytes of a body as `out` has.
+    pub async fn body_into(&mut self, mut out: &mut [u8]) -> Result<()> {
+        while !out.is_empty() {
+            if self.start == self.end {
+                self.fill().await?;
+            }
+            let count = out.len().min(self.end - self.start);
+            let (now, later) = out.split_at_mut(count);
+            now.copy_from_slice(&self.buffer[self.start..self.start + count]);
+            self.start += count;
+            out = later;
+        }
+        Ok(())
+    }
+
+    /// Reads the beginning of a chunk of a chunked body, and returns its size, in
+    /// bytes: 0 at the body's end. Then comes `body`, then `chunk_end`.
+    pub async fn chunk_begin(&mut self) -> Result<u64> {
+        let mut size = 0;
+        loop {
+            match self.byte().await? {
+                b'\r' => {}
+                b'\n' => return Ok(size),
+                digit => {
+                    let digit = char::from(digit).to_digit(16).context("no chunk's size")?;
+                    size = size * 16 + u64::from(digit);
+                }
+            }
+        }
+    }
+
+    /// Reads the end of a chunk.
+    pub async fn chunk_end(&mut self) -> Result<()> {
+        let end = [self.byte().await?, self.byte().await?];
+        ensure!(end == *b"\r\n", "a chunk does not end where it says");
+        Ok(())
+    }
+
+    /// Reads what is left of a chunked body into `hasher`.
+    pub async fn chunks(&mut self, hasher: &mut Sha256) -> Result<()> {
+        loop {
+            let size = self.chunk_begin().await?;
+            self.body(size, hasher).await?;
+            self.chunk_end().await?;
+            if size == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn byte(&mut self) -> Result<u8> {
+        if self.start == self.end {
+            self.fill().await?;
+        }
+        self.start += 1;
+        Ok(self.buffer[self.start - 1])
+    }
+
+    async fn fill(&mut self) -> Result<()> {
+        self.end = self.io.read(&mut self.buffer).await.context("reading a body")?;
+        self.start = 0;
+        ensure!(self.end > 0, "the connection was closed within a body");
         Ok(())
     }
 

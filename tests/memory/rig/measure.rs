@@ -23,6 +23,9 @@ pub const REPETITIONS: usize = 3;
 /// A slope from 1 to 64 MiB: what grows by one byte in a thousand shows.
 pub const SIZES: [u64; 4] = [1, 4, 16, 64];
 
+/// A small table is read so often at most.
+const MOST_READINGS: u64 = 12;
+
 const IN_FLIGHT: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Operations of one block of a measurement of what is retained: below 1,000 a
@@ -55,6 +58,35 @@ pub async fn peak_slope(subject: &impl Subject) -> Result<[Sample; 2]> {
         }
         curves.push(Curve::new("MiB", points));
     }
+    Ok([Sample::slope("peak_slope", &curves), Sample::steepest("peak_segment", &curves)])
+}
+
+/// `peak_slope` and `peak_segment` over rows: what one more in the table adds to
+/// the peak. `grow` brings the table to so many.
+///
+/// Each page of rows is a throw of the dice: the database may send it in one
+/// piece or in several. A small table is read several times and the worst taken,
+/// so that the dice are thrown as often as for a large one, up to a point.
+pub async fn peak_over_rows(
+    subject: &impl Subject,
+    sizes: &[u64],
+    grow: impl AsyncFn(u64) -> Result<()>,
+) -> Result<[Sample; 2]> {
+    let largest = sizes.last().copied().unwrap_or_default();
+    let mut points = vec![Vec::new(); REPETITIONS];
+    for rows in sizes.iter().copied() {
+        grow(rows).await?;
+        // Warms up what the growth has changed: plans, statistics.
+        peak(subject, 1, rows).await?;
+        for points in &mut points {
+            let mut worst = 0;
+            for _ in 0..(largest / rows).min(MOST_READINGS) {
+                worst = worst.max(peak(subject, 1, rows).await?);
+            }
+            points.push((number(rows), number(worst as u64)));
+        }
+    }
+    let curves: Vec<_> = points.into_iter().map(|points| Curve::new("rows", points)).collect();
     Ok([Sample::slope("peak_slope", &curves), Sample::steepest("peak_segment", &curves)])
 }
 

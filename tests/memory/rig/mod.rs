@@ -9,6 +9,7 @@ pub mod client;
 pub mod content;
 pub mod measure;
 pub mod pipe;
+pub mod rows;
 pub mod service;
 
 pub use client::Client;
