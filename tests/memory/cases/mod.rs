@@ -6,6 +6,7 @@ use meter::Report;
 
 mod download;
 mod export;
+mod list;
 mod selftest;
 mod upload;
 
@@ -24,6 +25,7 @@ pub const ALL: &[Case] = &[
     upload::CASE,
     download::CASE,
     export::CASE,
+    list::CASE,
     selftest::CASE,
 ];
 
