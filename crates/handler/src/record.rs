@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use headers::{ETag, HeaderMapExt, LastModified};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -126,8 +127,10 @@ fn representation(record: &FileRecord) -> Result<(Vec<u8>, Validators), Problem>
 pub async fn get(
     State(app): State<Arc<App>>,
     path: Result<Path<Uuid>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
+    // A HeaderMap among the arguments would be a copy.
+    let (Parts { headers, .. }, _) = request.into_parts();
     let record = app.records.get(id(path)?).await?;
     let (body, validators) = representation(&record)?;
     if evaluate(&headers, &validators)? == Precondition::NotModified {

@@ -7,6 +7,7 @@ use meter::Report;
 mod download;
 mod export;
 mod list;
+mod response;
 mod selftest;
 mod upload;
 
@@ -26,6 +27,7 @@ pub const ALL: &[Case] = &[
     download::CASE,
     export::CASE,
     list::CASE,
+    response::CASE,
     selftest::CASE,
 ];
 
