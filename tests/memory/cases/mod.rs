@@ -7,6 +7,7 @@ use meter::Report;
 mod download;
 mod export;
 mod list;
+mod records;
 mod response;
 mod selftest;
 mod upload;
@@ -28,6 +29,7 @@ pub const ALL: &[Case] = &[
     export::CASE,
     list::CASE,
     response::CASE,
+    records::CASE,
     selftest::CASE,
 ];
 
