@@ -4,6 +4,7 @@
 use anyhow::Result;
 use meter::Report;
 
+mod cache;
 mod download;
 mod export;
 mod list;
@@ -30,6 +31,7 @@ pub const ALL: &[Case] = &[
     list::CASE,
     response::CASE,
     records::CASE,
+    cache::CASE,
     selftest::CASE,
 ];
 
