@@ -15,6 +15,8 @@ use mediatype::{MediaType, Name};
 use storage::{Error, FileRecord, PgPool};
 use streaming::paid;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::page::{self, Form, Page};
@@ -63,20 +65,16 @@ pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     // The first page is read before the answer: a database out of reach is a 503,
     // not a response that breaks off.
-    let first = read(app.pool.clone(), None, form).await?;
+    let first = read(&app.pool, None, form).await?;
     let (content_type, name) = match form {
         ExportForm::Ndjson => ("application/x-ndjson", "attachment; filename=\"files.ndjson\""),
         ExportForm::Csv => {
             ("text/csv; charset=utf-8; header=present", "attachment; filename=\"files.csv\"")
         }
     };
-    let mut response = Body::new(Export {
-        state: Progress::Read(first),
-        pool: app.pool.clone(),
-        form,
-        guard: Arc::new(permit),
-    })
-    .into_response();
+    let mut response =
+        Body::new(Export { state: Progress::Read(first), app, form, guard: Arc::new(permit) })
+            .into_response();
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     fields.insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
@@ -84,42 +82,50 @@ pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     Ok(response)
 }
 
-async fn read(pool: PgPool, after: Option<Uuid>, form: ExportForm) -> Result<Page, Error> {
+async fn read(pool: &PgPool, after: Option<Uuid>, form: ExportForm) -> Result<Page, Error> {
     let head = match (form, after) {
         (ExportForm::Csv, None) => csv::HEAD,
         _ => &b""[..],
     };
-    page::read(&pool, after, ROWS, head, &form).await
+    page::read(pool, after, ROWS, head, &form).await
 }
-
-type Reading = Pin<Box<dyn Future<Output = Result<Page, Error>> + Send>>;
 
 enum Progress {
     Read(Page),
-    Reading(Reading),
+    Reading(AbortOnDropHandle<Result<Page, Error>>),
     Done,
+}
+
+/// Why an export broke off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the database: {0}")]
+    Database(#[from] Error),
+    #[error("the query's task: {0}")]
+    Task(#[from] JoinError),
 }
 
 /// The pages as a body. The permit rides in each.
 struct Export {
     state: Progress,
-    pool: PgPool,
+    app: Arc<App>,
     form: ExportForm,
     guard: Arc<OwnedSemaphorePermit>,
 }
 
 impl HttpBody for Export {
     type Data = Bytes;
-    type Error = Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        // A query that is pending is polled on, however slowly the client reads:
-        // hyper stops asking only after a page, between queries.
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let page = match &mut self.state {
-            Progress::Reading(reading) => Some(ready!(reading.as_mut().poll(cx))),
+            Progress::Reading(reading) => {
+                let read = ready!(Pin::new(reading).poll(cx)).map_err(Broken::from);
+                Some(read.and_then(|page| page.map_err(Broken::from)))
+            }
             Progress::Read(_) | Progress::Done => None,
         };
         let page = match (page, std::mem::replace(&mut self.state, Progress::Done)) {
@@ -130,10 +136,22 @@ impl HttpBody for Export {
             (None, _) => return Poll::Ready(None),
         };
         if let Some(next) = page.next {
-            let reading = read(self.pool.clone(), Some(next), self.form);
-            self.state = Progress::Reading(Box::pin(reading));
+            self.state = Progress::Reading(self.begin(next));
         }
         let bytes = paid(page.bytes, self.guard.clone());
         Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+impl Export {
+    /// Reads the next page in a task of its own. Whoever polls the body may stop
+    /// in the middle of a query (an encoder that has something to send does), and
+    /// the query would hold its connection for as long as the client stalls.
+    fn begin(&self, next: Uuid) -> AbortOnDropHandle<Result<Page, Error>> {
+        let (app, form, guard) = (self.app.clone(), self.form, self.guard.clone());
+        AbortOnDropHandle::new(self.app.tasks.spawn(async move {
+            let _guard = guard;
+            read(&app.pool, Some(next), form).await
+        }))
     }
 }
