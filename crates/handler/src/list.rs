@@ -27,7 +27,8 @@ const MAX_LIMIT: u16 = 100;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    limit: Option<u16>,
+    // Wider than any limit: one that is too large is told so, by 422.
+    limit: Option<u64>,
     after: Option<Uuid>,
 }
 
@@ -57,10 +58,10 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let Query(Params { limit, after }) = params
         .map_err(|_| Problem::bad_request("the query: limit (a number) and after (an id)"))?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let limit = limit.map_or(Ok(DEFAULT_LIMIT), u16::try_from).ok();
+    let Some(limit) = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit)) else {
         return Err(Problem::invalid(format!("limit: 1 to {MAX_LIMIT}")));
-    }
+    };
     let permit = app.pages.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     let mut page = page::read(&app.pool, after, limit, b"{\"files\":[", &Json).await?;
