@@ -62,6 +62,10 @@ pub async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Resul
         }
         Err(_) => return Err(Problem::timed_out("the body did not come in time")),
     };
+    // serde takes an array for a struct too, its members by their place.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request("JSON: expected an object"));
+    }
     serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("JSON: {error}")))
 }
 
