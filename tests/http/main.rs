@@ -24,6 +24,29 @@
 //! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
 //! | 507 | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
 //!
+//! | `GET`, `HEAD /v1/files` | test |
+//! | --- | --- |
+//! | 200 | `list::the_newest_file_comes_first_and_each_is_its_record`, `list::a_walk_finds_what_stands_once_while_others_come_and_go` |
+//! | 400, 422 | `list::a_list_that_cannot_be_is_refused` |
+//! | 503 permits | `export::one_export_too_many_is_refused_and_the_place_comes_back` |
+//!
+//! | `GET`, `HEAD /v1/files/export` | test |
+//! | --- | --- |
+//! | 200 | `export::both_forms_read_back_as_the_records`, `export::the_form_is_the_one_that_the_client_likes` |
+//! | 200 broken off | `export::without_its_database_an_export_breaks_off` |
+//! | 406 | `export::a_form_that_is_not_there_is_told` |
+//! | 503 permits | `export::one_export_too_many_is_refused_and_the_place_comes_back` |
+//!
+//! | `PATCH /v1/files/{id}` | test |
+//! | --- | --- |
+//! | 200 | `rename::the_answer_is_the_record_with_its_new_tag`, `rename::a_condition_that_holds_lets_the_rename_through` |
+//! | 400 | `json::what_is_not_json_of_this_shape_is_refused`, `json::a_coding_that_is_broken_is_refused` |
+//! | 404 | `rename::what_is_not_there_cannot_be_renamed` |
+//! | 412 | `rename::a_rename_of_another_state_is_refused`, `rename::of_two_renames_at_once_one_is_told_that_it_came_second` |
+//! | 413 | `json::a_body_too_large_is_refused_compressed_or_not` |
+//! | 415 | `json::what_is_said_to_be_no_json_is_refused` |
+//! | 422 | `rename::a_new_name_keeps_the_rules_of_names` |
+//!
 //! | `/v1/files/{id}` | test |
 //! | --- | --- |
 //! | GET 200 | `record::a_record_has_a_strong_etag_of_its_own`, `record::head_tells_of_the_record_without_it` |
@@ -72,12 +95,16 @@ mod delete;
 mod digest;
 mod download;
 mod expectation;
+mod export;
+mod json;
 mod lengths;
+mod list;
 mod names;
 mod probes;
 mod problem;
 mod ranges;
 mod record;
+mod rename;
 mod rig;
 mod shutdown;
 mod store;

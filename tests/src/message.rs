@@ -36,6 +36,14 @@ impl Request {
         Self::new("DELETE", target)
     }
 
+    /// A PATCH with JSON.
+    pub fn patch(target: impl Into<String>, json: impl Into<Vec<u8>>) -> Self {
+        let json = json.into();
+        let length = json.len().to_string();
+        let request = Self::new("PATCH", target).field("content-type", "application/json");
+        request.field("content-length", length).body(json)
+    }
+
     /// A POST with a Content-Length that is right.
     pub fn post(target: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();

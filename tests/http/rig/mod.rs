@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub mod expect;
+pub mod rows;
 pub mod service;
 pub mod wire;
 
