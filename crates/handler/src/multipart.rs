@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame};
 use http_body_util::StreamBody;
 use multer::{Constraints, Field, Multipart};
@@ -37,6 +37,10 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// What a part that is no file may hold, in bytes: it is passed over.
 const MAX_OTHER: usize = 16 * 1024;
+
+/// Parts of a form at most that are no files; one more is 422. Without a limit a
+/// form of small ones would never end.
+const MAX_OTHERS: usize = 64;
 
 /// The heap that multer may hold of a form, in bytes, for frames of `frame`
 /// bytes: a frame, what was left of the one before, twice while they are joined.
@@ -89,15 +93,21 @@ pub async fn receive_all(
     let frames = Frames { body, yielded: false, head: head.clone() };
     let mut form = Multipart::with_constraints(frames, boundary, Constraints::new());
     let mut limits = app.upload_limits;
-    let mut parts = Vec::new();
+    let (mut parts, mut others) = (Vec::new(), MAX_OTHERS);
     loop {
         head.store(MAX_HEAD, Ordering::Relaxed);
         let next = tokio::time::timeout(limits.stall, form.next_field()).await;
         let next = next.map_err(|_| Problem::timed_out("the form stopped coming"))?;
         let Some(field) = next.map_err(problem)? else { break };
         head.store(usize::MAX, Ordering::Relaxed);
-        let is_file = field.file_name().is_some_and(|name| !name.is_empty());
-        if !is_file {
+        if field.file_name().is_none() && has_file_name(field.headers()) {
+            // It would be passed over, and its file lost without a word.
+            return Err(Problem::invalid("a part's filename: UTF-8, in quotes"));
+        }
+        if field.file_name().is_none_or(str::is_empty) {
+            others = others.checked_sub(1).ok_or_else(|| {
+                Problem::invalid(format!("a form has {MAX_OTHERS} other parts at most"))
+            })?;
             pass_over(field, limits).await?;
             continue;
         }
@@ -135,6 +145,15 @@ async fn receive_part(
     };
     repr_digest::compare(expected, received.sha256)?;
     Ok(Part { name, content_type, received })
+}
+
+/// Whether a part says that it is a file, be it in a way that can't be read.
+fn has_file_name(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut parameters = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii_start);
+    parameters.any(|parameter| {
+        parameter.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"filename"))
+    })
 }
 
 async fn pass_over(mut field: Field<'static>, limits: UploadLimits) -> Result<(), Problem> {
