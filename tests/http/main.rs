@@ -12,6 +12,8 @@
 //! | 400 query | `names::a_name_is_given_once` |
 //! | 400 digest | `digest::a_digest_that_is_none_is_refused` |
 //! | 400 body | `upload::a_broken_body_leaves_nothing_behind`, `lengths::a_body_that_ends_before_its_length_is_told_and_not_kept` |
+//! | 201 form | `multipart::files_of_one_form_are_published_together` |
+//! | 400, 413, 422 form | `multipart::a_form_that_is_none_is_refused`, `multipart::a_head_that_never_ends_is_refused`, `multipart::all_files_of_a_form_or_none` |
 //! | 408 | `upload::a_stalled_upload_is_told_and_leaves_nothing_behind` |
 //! | 413 | `lengths::a_length_too_large_is_refused_before_the_body`, `lengths::a_client_that_is_still_sending_sees_the_refusal` |
 //! | 415 | `upload::encoded_content_is_refused` |
@@ -61,6 +63,11 @@
 //! | 500 content | `download::content_of_another_size_or_none_is_never_sent` |
 //! | 503 permits | `download::one_download_too_many_is_refused_and_the_place_comes_back` |
 //!
+//! | `GET`, `HEAD /v1/files/{id}/stats` | test |
+//! | --- | --- |
+//! | 200 | `stats::a_download_counts_once_however_it_is_resumed` |
+//! | 404 | `stats::what_is_not_there_has_no_statistics` |
+//!
 //! | record and content | test |
 //! | --- | --- |
 //! | 304 | `conditional::what_a_client_has_already_is_not_sent_again` |
@@ -80,6 +87,8 @@
 //! | 404 no route | `problem::what_is_no_route_is_not_found` |
 //! | 405 | `problem::a_method_that_is_not_allowed_is_told_which_are` |
 //! | 500 query | `problem::a_query_that_fails_is_in_the_log_and_not_in_the_answer` |
+//! | 429 | `rate_limit::who_asks_too_often_is_told_when_to_come_again` |
+//! | 503 requests | `admission::a_response_that_is_not_read_holds_its_place_and_probes_need_none` |
 //! | 503 database | `database::without_its_database_the_service_says_later_and_keeps_nothing`, `database::who_finds_no_database_connection_in_time_is_told_later` |
 //! | 503 connections | `connections::with_every_connection_busy_one_more_is_told_later` |
 //! | 400, 431 before any route | `connections::what_is_no_request_is_refused_without_a_body`, `lengths::lengths_that_are_none_are_refused` |
@@ -87,6 +96,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod access;
+mod admission;
+mod cache;
+mod compression;
 mod conditional;
 mod connections;
 mod database;
@@ -99,14 +111,17 @@ mod export;
 mod json;
 mod lengths;
 mod list;
+mod multipart;
 mod names;
 mod probes;
 mod problem;
 mod ranges;
+mod rate_limit;
 mod record;
 mod rename;
 mod rig;
 mod shutdown;
+mod stats;
 mod store;
 mod sweep;
 mod upload;

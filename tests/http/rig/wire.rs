@@ -118,3 +118,16 @@ async fn pass(near: TcpStream, far: Far, mut muted: watch::Receiver<bool>) {
         _ = copy(&mut from_service, &mut asks) => {}
     }
 }
+
+/// Waits until the service hears of changes: before, its cache forgets what was
+/// read, as it can't know what it missed.
+pub async fn listening(database: &PgPool) {
+    super::eventually("it listens", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                     AND state = 'idle' AND query ILIKE 'listen %'";
+        sqlx::query_scalar::<_, i64>(query).fetch_one(database).await.unwrap() == 1
+    })
+    .await;
+    // The answer is on its way.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+}
