@@ -160,3 +160,5 @@ impl Drop for End {
         lock(&self.incoming).close();
     }
 }
+
+impl server::io::Transport for End {}
