@@ -126,7 +126,14 @@ async fn a_form_that_is_none_is_refused(database: PgPool) {
         };
         problem(&service.ask(form(body)).await, status, kind);
     }
-    for content_type in ["multipart/form-data", "multipart/form-data; charset=utf-8"] {
+    let long = format!("multipart/form-data; boundary={}", "x".repeat(71));
+    for content_type in [
+        "multipart/form-data",
+        "multipart/form-data; charset=utf-8",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\"",
+        &long,
+    ] {
         let request = Request::post("/v1/files", END).field("content-type", content_type);
         problem(&service.ask(request).await, 400, "bad-request");
     }

@@ -38,6 +38,10 @@ const MAX_HEAD: usize = 16 * 1024;
 /// What a part that is no file may hold, in bytes: it is passed over.
 const MAX_OTHER: usize = 16 * 1024;
 
+/// The longest boundary, in bytes (RFC 2046, section 5.1.1): it is copied, and
+/// looked for in every frame.
+const MAX_BOUNDARY: usize = 70;
+
 /// Parts of a form at most that are no files; one more is 422. Without a limit a
 /// form of small ones would never end.
 const MAX_OTHERS: usize = 64;
@@ -72,8 +76,10 @@ pub fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
     let Some(value) = value.filter(is_form) else { return Ok(None) };
-    let boundary = multer::parse_boundary(value);
-    boundary.map(Some).map_err(|_| Problem::bad_request("Content-Type: no boundary of the form"))
+    let boundary = multer::parse_boundary(value).ok();
+    let boundary = boundary.filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()));
+    let missing = || Problem::bad_request("Content-Type: no boundary of 1 to 70 bytes");
+    boundary.map(Some).ok_or_else(missing)
 }
 
 /// Receives all files of a form. Parts that are no files are passed over.
