@@ -24,13 +24,23 @@ use tower::{Layer, Service};
 use crate::Problem;
 use crate::probes::is_probe;
 
-/// The heap that an admitted request may hold beside its connection, in bytes:
-/// the head's fields and the handler's future, a record and its answer. Uploads,
-/// downloads and pages pay for their own buffers. Held by the memory test
-/// `admission`.
+/// What a head's fields take as a map, in bytes, as many as hyper takes (100): 14
+/// KiB, measured.
+const FIELDS: usize = 14 * 1024;
+
+/// What a head may pin beyond the buffer of an idle connection, in bytes, however
+/// small that is: 8 KiB of it are counted there.
+const LEAST_HEAD: usize = 16 * 1024;
+
+/// The heap that an admitted request may hold beside its connection, in bytes, for
+/// a connection's buffer of `buffer` bytes: the buffer that its head lies in, the
+/// head's fields, and a body that is being read as JSON. The wait for the database
+/// comes after that, and is less: 48 KiB in all. Uploads, downloads and pages pay
+/// for their own buffers. Held by the memory test `admission`.
 #[must_use]
-pub const fn cost() -> usize {
-    16 * 1024
+pub const fn cost(buffer: usize) -> usize {
+    let head = if buffer > LEAST_HEAD { buffer } else { LEAST_HEAD };
+    head - 8 * 1024 + FIELDS + crate::json::cost()
 }
 
 /// Admits as many requests as there are permits. The probes are always admitted.

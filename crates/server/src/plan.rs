@@ -45,7 +45,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
     let upload = streaming::upload::cost(size(config.upload_chunk))
         + connection::busy_cost(buffer)
         + handler::multipart::cost(buffer);
-    let request = handler::admission::cost() + handler::json::cost();
+    let request = handler::admission::cost(buffer);
     let cache = storage::cache::cost(cache(config), config.max_requests);
     let tokens = config.tokens_sha256.len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
