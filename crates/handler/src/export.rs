@@ -92,6 +92,7 @@ async fn read(pool: &PgPool, after: Option<Uuid>, form: ExportForm) -> Result<Pa
 
 enum Progress {
     Read(Page),
+    Next(Uuid),
     Reading(AbortOnDropHandle<Result<Page, Error>>),
     Done,
 }
@@ -121,12 +122,17 @@ impl HttpBody for Export {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Progress::Next(next) = self.state {
+            // Only now, when it is asked for: the connection still has a part of
+            // the last page, and two are what a permit pays for.
+            self.state = Progress::Reading(self.begin(next));
+        }
         let page = match &mut self.state {
             Progress::Reading(reading) => {
                 let read = ready!(Pin::new(reading).poll(cx)).map_err(Broken::from);
                 Some(read.and_then(|page| page.map_err(Broken::from)))
             }
-            Progress::Read(_) | Progress::Done => None,
+            _ => None,
         };
         let page = match (page, std::mem::replace(&mut self.state, Progress::Done)) {
             (Some(page), _) => page.inspect_err(|error| {
@@ -136,7 +142,7 @@ impl HttpBody for Export {
             (None, _) => return Poll::Ready(None),
         };
         if let Some(next) = page.next {
-            self.state = Progress::Reading(self.begin(next));
+            self.state = Progress::Next(next);
         }
         let bytes = paid(page.bytes, self.guard.clone());
         Poll::Ready(Some(Ok(Frame::data(bytes))))

@@ -62,8 +62,7 @@ async fn pattern(home: &Home) -> Result<Report> {
     let idle = subject.idle_connection().await?;
     samples.extend([in_flight.clone(), stalled.clone()]);
     let planned = connection::cost(rig.application.settings.buffer)
-        + handler::admission::cost()
-        + handler::json::cost()
+        + handler::admission::cost(rig.application.settings.buffer)
         + cost();
     samples.push(in_flight.share_of("plan_share", planned));
     let mut unit = stalled;

@@ -59,8 +59,7 @@ async fn pattern(home: &Home) -> Result<Report> {
     let mut samples = subject.samples().await?;
     let in_flight = samples.last().cloned().context("no figure")?;
     let planned = connection::cost(rig.application.settings.buffer)
-        + handler::admission::cost()
-        + handler::json::cost()
+        + handler::admission::cost(rig.application.settings.buffer)
         + cost();
     samples.push(in_flight.share_of("plan_share", planned));
     rig.end().await;

@@ -4,10 +4,16 @@
 use anyhow::Result;
 use meter::Report;
 
+mod admission;
+mod audit;
+mod body_limit;
 mod cache;
+mod compression;
 mod download;
 mod export;
 mod list;
+mod pool;
+mod rate_limit;
 mod records;
 mod response;
 mod selftest;
@@ -32,6 +38,12 @@ pub const ALL: &[Case] = &[
     response::CASE,
     records::CASE,
     cache::CASE,
+    body_limit::CASE,
+    compression::CASE,
+    admission::CASE,
+    rate_limit::CASE,
+    pool::CASE,
+    audit::CASE,
     selftest::CASE,
 ];
 

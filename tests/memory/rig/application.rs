@@ -61,6 +61,11 @@ impl Home {
         Ok(())
     }
 
+    /// The database's URL.
+    pub fn url(&self) -> String {
+        self.scratch.url()
+    }
+
     /// Builds the service, with `flags` beside what every case needs.
     pub async fn build(&self, flags: &[&str]) -> Result<Rig> {
         let url = self.scratch.url();
@@ -83,7 +88,9 @@ impl Home {
             ["--rate-limit-period", "1us"],
             ["--rate-limit-burst", "1000000"],
         ];
-        let arguments = ["memory"].into_iter().chain(always.as_flattened().iter().copied());
+        // What a case sets itself comes instead.
+        let always = always.iter().filter(|[name, _]| !flags.contains(name)).flatten().copied();
+        let arguments = ["memory"].into_iter().chain(always);
         let Cli { config } = Cli::try_parse_from(arguments.chain(flags.iter().copied()))?;
         let application = Application::build(config).await?;
         Ok(Rig { application, folder: self.folder.path().to_owned() })
@@ -107,7 +114,8 @@ impl Rig {
         self.serving(router)
     }
 
-    fn serving<S, B>(&self, service: S) -> Service
+    /// Connections to any service, through the same connection code.
+    pub fn serving<S, B>(&self, service: S) -> Service
     where
         S: TowerService<
                 Request<Body>,

@@ -51,6 +51,28 @@ impl Client {
 
     /// The same for a response whose body may be chunked: None.
     pub async fn any_head(&mut self, status: &str) -> Result<Option<u64>> {
+        let length = self.read_head(status).await?;
+        let head = str::from_utf8(&self.buffer[self.start..self.start + length])?;
+        let length_of = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        };
+        let body = head.lines().find_map(length_of);
+        self.start += length;
+        Ok(body)
+    }
+
+    /// Reads a response's head, which must have this status, and returns it. It
+    /// allocates: for after a measurement.
+    pub async fn fields(&mut self, status: &str) -> Result<String> {
+        let length = self.read_head(status).await?;
+        let head = str::from_utf8(&self.buffer[self.start..self.start + length])?.to_owned();
+        self.start += length;
+        Ok(head)
+    }
+
+    /// Waits for a response's head, checks its status, and returns its length.
+    async fn read_head(&mut self, status: &str) -> Result<usize> {
         // On a connection that is kept alive, heads come one after the other.
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -66,18 +88,12 @@ impl Client {
             self.end += count;
         };
         let head = str::from_utf8(&self.buffer[self.start..self.start + length])?;
-        let mut lines = head.lines();
-        let first = lines.next().unwrap_or_default();
+        let first = head.lines().next().unwrap_or_default();
         if first.split(' ').nth(1) != Some(status) {
-            bail!("{first:?} where {status} was expected; the whole head:\n{head}");
+            let head = head.trim_end().replace("\r\n", " | ");
+            bail!("{first:?} where {status} was expected; the whole head: {head}");
         }
-        let length_of = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        };
-        let body = lines.find_map(length_of);
-        self.start += length;
-        Ok(body)
+        Ok(length)
     }
 
     /// Reads `count` bytes of a body into `hasher`.
