@@ -5,7 +5,7 @@
 //! still holds the last bytes for a client that does not read.
 //!
 //! **The pattern**: one chunk is read at a time, when the connection asks. The
-//! guard rides in each chunk ([`paid`]), so that it is released
+//! guard rides in each chunk ([`paid()`]), so that it is released
 //! with the last byte, not with the body.
 //!
 //! **Cancellation**: dropping the body closes the file, on the blocking pool; a

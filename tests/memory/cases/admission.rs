@@ -32,7 +32,7 @@ use crate::rig::{self, Client, MIB, Service};
 pub const CASE: Case = Case {
     name: "admission",
     about: "requests in flight: counted to the end of the response, refused beyond",
-    pattern: || rig::run(Home::with(async |home| pattern(home).await)),
+    pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 

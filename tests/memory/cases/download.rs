@@ -38,7 +38,7 @@ use crate::rig::{self, Client, MIB, Operation, Service};
 pub const CASE: Case = Case {
     name: "download",
     about: "a file becomes a response: peak flat in its size, small for a stalled reader",
-    pattern: || rig::run(Home::with(async |home| pattern(home).await)),
+    pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 

@@ -42,7 +42,7 @@ use crate::rig::{self, Client, Operation, Service, rows};
 pub const CASE: Case = Case {
     name: "export",
     about: "every record, streamed: peak flat in rows, no connection held for a slow client",
-    pattern: || rig::run(Home::with(async |home| pattern(home).await)),
+    pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 
