@@ -1,33 +1,12 @@
 //! Who is asking: the address behind the proxies that are ours.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
 
 /// The connection's other end, in a request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
-
-/// How much of a request may wait in the kernel, in a request's extensions: a
-/// connection is given little, and more while an upload is admitted, which pays
-/// for it.
-#[derive(Clone, Debug, Default)]
-pub struct Intake(Arc<AtomicBool>);
-
-impl Intake {
-    /// More from now on, or little again.
-    pub fn set_wide(&self, wide: bool) {
-        self.0.store(wide, Ordering::Relaxed);
-    }
-
-    /// Whether it is more.
-    #[must_use]
-    pub fn is_wide(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The client's address: that of the connection, or, behind `proxies` proxies of
 /// ours, the one that the first of them saw. Each appends what it sees to

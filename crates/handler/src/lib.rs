@@ -45,7 +45,7 @@ pub mod sweep;
 pub mod upload;
 
 pub use access::Access;
-pub use client::{Intake, Peer};
+pub use client::Peer;
 pub use problem::Problem;
 pub use rate_limit::RateLimit;
 pub use stack::stack;

@@ -5,13 +5,18 @@
 //! takes in whatever its stream has ready (1.5 MiB over TCP, measured), and looks
 //! for the end of a part's head for as long as it does not come.
 //!
-//! **The pattern**: the body is handed to multer one frame at a time, so that it
-//! holds no more than a frame and what was left of the last; while it looks for a
-//! part's head, only so many bytes. Parts become files all together, or not at all.
+//! And at each turn it takes in one frame more, whether or not it has use for it:
+//! in a form of 16 small files, 2.5 MiB (measured).
+//!
+//! **The pattern**: multer gets a frame only when it can't go on with what it has
+//! (`Demand`), so that it holds no more than a frame and what was left of the last;
+//! while it looks for a part's head, only so many bytes. Parts become files all
+//! together, or not at all.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
@@ -95,17 +100,18 @@ pub async fn receive_all(
     boundary: String,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Vec<Part>, Problem> {
-    let head = Arc::new(AtomicUsize::new(0));
-    let frames = Frames { body, yielded: false, head: head.clone() };
+    let demand = Demand::default();
+    let frames = Frames { body, demand: demand.clone() };
     let mut form = Multipart::with_constraints(frames, boundary, Constraints::new());
     let mut limits = app.upload_limits;
     let (mut parts, mut others) = (Vec::new(), MAX_OTHERS);
     loop {
-        head.store(MAX_HEAD, Ordering::Relaxed);
-        let next = tokio::time::timeout(limits.stall, form.next_field()).await;
+        demand.set_left(MAX_HEAD);
+        let next = poll_fn(|cx| demand.poll(cx, |cx| form.poll_next_field(cx)));
+        let next = tokio::time::timeout(limits.stall, next).await;
         let next = next.map_err(|_| Problem::timed_out("the form stopped coming"))?;
         let Some(field) = next.map_err(problem)? else { break };
-        head.store(usize::MAX, Ordering::Relaxed);
+        demand.set_left(usize::MAX);
         if field.file_name().is_none() && has_file_name(field.headers()) {
             // It would be passed over, and its file lost without a word.
             return Err(Problem::invalid("a part's filename: UTF-8, in quotes"));
@@ -114,13 +120,13 @@ pub async fn receive_all(
             others = others.checked_sub(1).ok_or_else(|| {
                 Problem::invalid(format!("a form has {MAX_OTHERS} other parts at most"))
             })?;
-            pass_over(field, limits).await?;
+            pass_over(Demanding { field, demand: demand.clone() }, limits).await?;
             continue;
         }
         if parts.len() == MAX_FILES {
             return Err(Problem::invalid(format!("a form has {MAX_FILES} files at most")));
         }
-        let part = receive_part(app, field, limits, permit.clone()).await?;
+        let part = receive_part(app, field, demand.clone(), limits, permit.clone()).await?;
         limits.max_size -= part.received.size;
         parts.push(part);
     }
@@ -133,13 +139,14 @@ pub async fn receive_all(
 async fn receive_part(
     app: &App,
     field: Field<'static>,
+    demand: Demand,
     limits: UploadLimits,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Part, Problem> {
     let name = name::check(field.file_name().unwrap_or_default().to_owned())?;
     let content_type = content_type::check(field.headers())?;
     let expected = repr_digest::expected(field.headers())?;
-    let content = StreamBody::new(field.map_ok(Frame::data));
+    let content = StreamBody::new(Demanding { field, demand }.map_ok(Frame::data));
     let received = match receive(&app.store, content, limits, permit).await {
         Err(streaming::UploadError::Body(error)) => {
             return Err(match error.downcast::<multer::Error>() {
@@ -162,7 +169,7 @@ fn has_file_name(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn pass_over(mut field: Field<'static>, limits: UploadLimits) -> Result<(), Problem> {
+async fn pass_over(mut field: Demanding, limits: UploadLimits) -> Result<(), Problem> {
     let passing = async {
         let mut passed = 0;
         while let Some(bytes) = field.next().await {
@@ -196,36 +203,90 @@ fn problem(error: multer::Error) -> Problem {
 #[error("more than {MAX_HEAD} bytes in the head of a part")]
 struct HeadTooLarge;
 
-/// A body's data, one frame a turn: after each, the stream is pending once.
+/// What multer may take in: a frame when it can't go on without, and before a part
+/// only so many bytes. Shared by what it reads from and by whoever polls it.
+#[derive(Clone, Debug, Default)]
+struct Demand(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    // The next frame may be handed over.
+    wanted: AtomicBool,
+    // It was asked for, and held back.
+    held_back: AtomicBool,
+    // Bytes that may still come before the next content begins.
+    left: AtomicUsize,
+}
+
+impl Demand {
+    fn set_left(&self, bytes: usize) {
+        self.0.left.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Polls what reads the form; hands a frame over each time that it is stuck
+    /// for want of one, and in no other case.
+    fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        loop {
+            self.0.held_back.store(false, Ordering::Relaxed);
+            if let Poll::Ready(done) = poll(cx) {
+                return Poll::Ready(done);
+            }
+            if !self.0.held_back.load(Ordering::Relaxed) {
+                return Poll::Pending; // the body is
+            }
+            self.0.wanted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A part's content, read by [`Demand`].
+struct Demanding {
+    field: Field<'static>,
+    demand: Demand,
+}
+
+impl Stream for Demanding {
+    type Item = multer::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { field, demand } = &mut *self;
+        demand.poll(cx, |cx| Pin::new(&mut *field).poll_next(cx))
+    }
+}
+
+/// A body's data, for multer.
 struct Frames {
     body: Body,
-    yielded: bool,
-    // Bytes that may still come before the next content begins.
-    head: Arc<AtomicUsize>,
+    demand: Demand,
 }
 
 impl Stream for Frames {
     type Item = Result<Bytes, axum::BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::replace(&mut self.yielded, false) {
-            cx.waker().wake_by_ref();
+        let Self { body, demand } = &mut *self;
+        let State { wanted, held_back, left } = &*demand.0;
+        if !wanted.load(Ordering::Relaxed) {
+            // `Demand::poll` comes again at once: nobody has to be woken.
+            held_back.store(true, Ordering::Relaxed);
             return Poll::Pending;
         }
         loop {
-            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+            let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else {
                 return Poll::Ready(None);
             };
             let Ok(data) = frame?.into_data() else { continue }; // trailers
-            self.yielded = true;
+            wanted.store(false, Ordering::Relaxed);
             // The frame in which the content begins may be larger than what is
             // left for the head: only more than that is too much.
-            let left = self.head.load(Ordering::Relaxed);
-            if left == 0 {
-                return Poll::Ready(Some(Err(HeadTooLarge.into())));
-            }
-            if left != usize::MAX {
-                self.head.store(left.saturating_sub(data.len()), Ordering::Relaxed);
+            match left.load(Ordering::Relaxed) {
+                0 => return Poll::Ready(Some(Err(HeadTooLarge.into()))),
+                usize::MAX => {}
+                bytes => left.store(bytes.saturating_sub(data.len()), Ordering::Relaxed),
             }
             return Poll::Ready(Some(Ok(data)));
         }

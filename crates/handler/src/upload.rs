@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::record::Record;
 use crate::repr_digest::REPR_DIGEST;
-use crate::{App, Intake, Problem, content_type, multipart, name, publish, repr_digest};
+use crate::{App, Problem, content_type, multipart, name, publish, repr_digest};
 
 /// The query of an upload.
 #[derive(Debug, Deserialize)]
@@ -46,11 +46,9 @@ type Staged = (StagedFile<Permit>, NewFile);
 pub async fn post(
     State(app): State<Arc<App>>,
     params: Result<Query<Params>, QueryRejection>,
-    intake: Option<Extension<Intake>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let intake = intake.map(|Extension(intake)| intake);
     let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
     if !headers.get_all(CONTENT_ENCODING).iter().all(identity) {
         return Err(unsupported("content is stored as it is sent: no Content-Encoding"));
@@ -62,15 +60,14 @@ pub async fn post(
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "transfer-coding", title, detail));
     }
     match multipart::boundary(&headers)? {
-        None => raw(app, params, intake, &headers, body).await,
-        Some(boundary) => form(app, intake, &headers, body, boundary).await,
+        None => raw(app, params, &headers, body).await,
+        Some(boundary) => form(app, &headers, body, boundary).await,
     }
 }
 
 async fn raw(
     app: Arc<App>,
     params: Result<Query<Params>, QueryRejection>,
-    intake: Option<Intake>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -83,7 +80,7 @@ async fn raw(
     if body.size_hint().lower() > limits.max_size {
         return Err(Problem::too_large(limits.max_size));
     }
-    let permit = admit(&app, intake)?;
+    let permit = admit(&app)?;
     let received = receive(&app.store, body, limits, permit).await?;
     repr_digest::compare(expected, received.sha256)?;
     let staged = new_file(name, content_type, received)?;
@@ -94,7 +91,6 @@ async fn raw(
 
 async fn form(
     app: Arc<App>,
-    intake: Option<Intake>,
     headers: &HeaderMap,
     body: Body,
     boundary: String,
@@ -102,7 +98,7 @@ async fn form(
     if headers.contains_key(REPR_DIGEST) {
         return Err(Problem::bad_request("Repr-Digest: of each part, not of the form"));
     }
-    let permit = admit(&app, intake)?;
+    let permit = admit(&app)?;
     let parts = multipart::receive_all(&app, body, boundary, permit).await?;
     let staged =
         parts.into_iter().map(|part| new_file(part.name, part.content_type, part.received));
@@ -119,14 +115,9 @@ async fn form(
     Ok(created(only, json))
 }
 
-/// A permit, which pays for more of the body in the kernel too.
-fn admit(app: &App, intake: Option<Intake>) -> Result<Permit, Problem> {
+fn admit(app: &App) -> Result<Permit, Problem> {
     let permit = app.uploads.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::busy("too many uploads are in flight"))?;
-    if let Some(intake) = intake {
-        intake.set_wide(true);
-    }
-    Ok(Arc::new(permit))
+    permit.map(Arc::new).map_err(|_| Problem::busy("too many uploads are in flight"))
 }
 
 fn new_file(

@@ -85,7 +85,6 @@ impl Application {
 
         let buffers = SocketBuffers {
             receive: size(config.socket_receive_buffer),
-            intake: size(config.upload_receive_buffer),
             unsent: u32::try_from(config.socket_unsent.as_u64())?,
         };
         let listener = listen(config.listen, buffers)
@@ -123,7 +122,6 @@ impl Application {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
             },
-            receive: [buffers.receive, buffers.intake],
         };
         Ok(Self {
             app: Arc::new(app),

@@ -37,7 +37,7 @@ pub struct Config {
     pub memory_limit: Option<ByteSize>,
 
     /// Connections at most. One more closes the longest idle; if none is, it gets 503
-    #[arg(long, env, global = true, default_value_t = 128, value_parser = count)]
+    #[arg(long, env, global = true, default_value_t = 112, value_parser = count)]
     pub max_connections: usize,
 
     /// Requests in flight at most, each to the end of its response. One more gets 503; probes don't count
@@ -110,12 +110,8 @@ pub struct Config {
     pub connection_buffer: ByteSize,
 
     /// What the kernel may hold of a connection's unread data (Linux takes twice as much)
-    #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
-    pub socket_receive_buffer: ByteSize,
-
-    /// The same while an upload is admitted: what a far client can have on its way
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
-    pub upload_receive_buffer: ByteSize,
+    pub socket_receive_buffer: ByteSize,
 
     /// What the kernel may hold of a connection's unsent data (Linux)
     #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]

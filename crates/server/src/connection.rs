@@ -17,10 +17,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use crate::io::{Deadlines, GuardedIo, Transport, Watch};
+use crate::io::{Deadlines, GuardedIo, Watch};
 use crate::registry::Seat;
 
 /// What a connection holds beside its read buffer, in bytes: hyper's buffer for
@@ -44,17 +45,10 @@ pub const fn busy_cost(buffer: usize) -> usize {
 }
 
 /// What the kernel may hold of data that has come but is not read, in bytes:
-/// Linux doubles the setting for its own bookkeeping, and takes in the segment
-/// that goes beyond it. Measured, at 16 KiB: 52,224.
+/// Linux doubles the setting for its own bookkeeping. Measured, at 64 KiB: 130,000.
 #[must_use]
 pub const fn received_cost(receive_buffer: usize) -> usize {
-    2 * receive_buffer + 20 * 1024
-}
-
-/// What more it may hold of an admitted upload, whose buffer is `intake`, in bytes.
-#[must_use]
-pub const fn intake_cost(receive_buffer: usize, intake: usize) -> usize {
-    2 * intake.saturating_sub(receive_buffer)
+    2 * receive_buffer
 }
 
 /// What the kernel may hold of responses to a client that does not read, in
@@ -73,9 +67,6 @@ pub struct Settings {
     pub buffer: usize,
     /// How long each phase may last.
     pub deadlines: Deadlines,
-    /// What the kernel may hold unread, in bytes: usually, and while an upload is
-    /// admitted.
-    pub receive: [usize; 2],
 }
 
 /// What ends connections from outside.
@@ -104,18 +95,17 @@ pub async fn serve<IO, S, B>(
     shutdown: Shutdown,
 ) -> hyper::Result<()>
 where
-    IO: Transport + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     let watch = seat.watch();
-    let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines, settings.receive));
+    let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines));
     let service = service_fn(|request: Request<Incoming>| {
         watch.busy();
         let mut request =
             request.map(|body| Body::new(RequestBody { body, ended: false, watch: watch.clone() }));
         request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(watch.intake().clone());
         let response = service.clone().oneshot(request);
         let ending = Ending(watch.clone());
         async move { Ok::<_, Infallible>(response.await?.map(|body| ResponseBody { body, ending })) }

@@ -11,10 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use handler::Intake;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What the kernel must take in each write window, in bytes: at the default of
@@ -49,28 +46,7 @@ pub enum Phase {
 
 /// What a connection is doing: shared by its IO, its requests and the registry.
 #[derive(Debug)]
-pub struct Watch {
-    state: Mutex<State>,
-    intake: Intake,
-}
-
-/// What a connection's bytes come and go by.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Sets what the kernel may hold of what has come and is not read, in bytes.
-    /// Best effort: a pipe in a test has none.
-    fn set_receive_buffer(&self, bytes: usize) {
-        let _ = bytes;
-    }
-}
-
-impl Transport for TcpStream {
-    fn set_receive_buffer(&self, bytes: usize) {
-        // It fails only on a socket that is no more.
-        let _ = SockRef::from(self).set_recv_buffer_size(bytes);
-    }
-}
-
-impl Transport for DuplexStream {}
+pub struct Watch(Mutex<State>);
 
 #[derive(Clone, Copy, Debug)]
 struct State {
@@ -85,13 +61,7 @@ impl Watch {
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
         let state = State { phase: Phase::FirstByte, since: Instant::now(), unread: false };
-        Self { state: Mutex::new(state), intake: Intake::default() }
-    }
-
-    /// How much of a request may wait in the kernel.
-    #[must_use]
-    pub fn intake(&self) -> &Intake {
-        &self.intake
+        Self(Mutex::new(state))
     }
 
     /// The connection is to give its place to another: nothing is waited for.
@@ -113,7 +83,6 @@ impl Watch {
 
     /// The response is complete; what is left of it is to be written.
     pub fn responded(&self) {
-        self.intake.set_wide(false);
         self.set(|state| state.phase = Phase::Flushing);
     }
 
@@ -137,7 +106,7 @@ impl Watch {
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.phase;
         change(&mut state);
         if state.phase != before {
@@ -146,7 +115,7 @@ impl Watch {
     }
 
     fn state(&self) -> State {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,16 +155,11 @@ pub struct GuardedIo<IO> {
     window: Option<usize>,
     // What was thrown away since the write side was shut down.
     lingering: Option<usize>,
-    // What the kernel may hold of what is not read: usually, for an upload, and
-    // which of them is set.
-    receive: [usize; 2],
-    wide: bool,
 }
 
-impl<IO: Transport> GuardedIo<IO> {
-    /// Wraps the IO of a connection that has just been accepted. `receive`: bytes
-    /// that the kernel may hold unread, usually and while an upload is admitted.
-    pub fn new(inner: IO, watch: Arc<Watch>, deadlines: Deadlines, receive: [usize; 2]) -> Self {
+impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
+    /// Wraps the IO of a connection that has just been accepted.
+    pub fn new(inner: IO, watch: Arc<Watch>, deadlines: Deadlines) -> Self {
         let now = Instant::now();
         Self {
             inner,
@@ -205,16 +169,6 @@ impl<IO: Transport> GuardedIo<IO> {
             write_timer: Box::pin(sleep_until(now)),
             window: None,
             lingering: None,
-            receive,
-            wide: false,
-        }
-    }
-
-    fn set_intake(&mut self) {
-        let wide = self.watch.intake().is_wide();
-        if wide != self.wide {
-            self.wide = wide;
-            self.inner.set_receive_buffer(self.receive[usize::from(wide)]);
         }
     }
 
@@ -273,13 +227,12 @@ impl<IO: Transport> GuardedIo<IO> {
     }
 }
 
-impl<IO: Transport> AsyncRead for GuardedIo<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.set_intake();
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) {
             if buf.filled().len() > before {
@@ -298,7 +251,7 @@ impl<IO: Transport> AsyncRead for GuardedIo<IO> {
     }
 }
 
-impl<IO: Transport> AsyncWrite for GuardedIo<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

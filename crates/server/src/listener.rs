@@ -15,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::connection::{Settings, Shutdown, serve};
-use crate::io::Transport;
 use crate::registry::Connections;
 
 /// Connections that the kernel keeps for us until they are accepted. They are
@@ -42,22 +41,19 @@ const REFUSED_READS: usize = 16;
 pub struct SocketBuffers {
     /// Received and not read (`SO_RCVBUF`).
     pub receive: usize,
-    /// The same while an upload is admitted.
-    pub intake: usize,
     /// Written and not sent (`TCP_NOTSENT_LOWAT`).
     pub unsent: u32,
 }
 
-/// Listens at `address`. Accepted sockets inherit the receive buffer, and with it
-/// the largest window that they will ever offer: the larger of both, which is made
-/// smaller once they are accepted.
+/// Listens at `address`. Accepted sockets inherit the receive buffer, which
+/// must be set before the handshake offers a window.
 ///
 /// # Errors
 /// What the system answers: above all, that the address is in use.
 pub fn listen(address: SocketAddr, buffers: SocketBuffers) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_recv_buffer_size(buffers.receive.max(buffers.intake))?;
+    socket.set_recv_buffer_size(buffers.receive)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -117,7 +113,6 @@ pub async fn accept<S, B>(
 /// acknowledgement (40 ms).
 fn prepare(stream: &TcpStream, buffers: SocketBuffers) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_receive_buffer(buffers.receive);
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_notsent_lowat(buffers.unsent)?;
     #[cfg(not(target_os = "linux"))]

@@ -49,8 +49,6 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
     let cache = storage::cache::cost(cache(config), config.max_requests);
     let tokens = config.tokens_sha256.len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
-    let (receive, intake) =
-        (size(config.socket_receive_buffer), size(config.upload_receive_buffer));
     let threads = config.worker_threads + config.blocking_threads;
     let heap = |name, count: usize, unit: usize, setting, held_by| Term {
         name,
@@ -95,15 +93,8 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         kernel(
             RECEIVED,
             config.max_connections,
-            connection::received_cost(receive) as u64,
+            connection::received_cost(size(config.socket_receive_buffer)) as u64,
             "--max-connections",
-            "hostile",
-        ),
-        kernel(
-            "sockets, uploads",
-            config.max_uploads,
-            connection::intake_cost(receive, intake) as u64,
-            "--max-uploads",
             "hostile",
         ),
         // Whatever is asked for can be left unread.

@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::service_fn;
 
 const SETTINGS: Settings = Settings {
-    receive: [0, 0],
     buffer: 8192,
     deadlines: Deadlines {
         first_byte: Duration::from_secs(5),

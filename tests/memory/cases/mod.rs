@@ -12,6 +12,7 @@ mod compression;
 mod download;
 mod export;
 mod list;
+mod multipart;
 mod pool;
 mod rate_limit;
 mod records;
@@ -33,6 +34,7 @@ pub struct Case {
 pub const ALL: &[Case] = &[
     upload::CASE,
     download::CASE,
+    multipart::CASE,
     export::CASE,
     list::CASE,
     response::CASE,

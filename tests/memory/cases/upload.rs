@@ -101,9 +101,9 @@ async fn naive(
     Ok((StatusCode::CREATED, Json(id)))
 }
 
-struct Upload<'a> {
-    rig: &'a Rig,
-    service: &'a Service,
+pub struct Upload<'a> {
+    pub rig: &'a Rig,
+    pub service: &'a Service,
 }
 
 impl Subject for Upload<'_> {

@@ -160,5 +160,3 @@ impl Drop for End {
         lock(&self.incoming).close();
     }
 }
-
-impl server::io::Transport for End {}
