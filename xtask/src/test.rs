@@ -1,10 +1,11 @@
 //! `cargo xtask test`: all tests, with all that they need.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use devdb::{Database, Purpose};
+use anyhow::{Context, Result};
+use devdb::{Database, EndSignal, Leash, Purpose};
 
 use crate::binary::{self, Built};
 use crate::child::{self, Signals, say};
@@ -47,7 +48,24 @@ fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<E
             cargo.env("PG_BIN_DIR", cluster.bin_dir());
         }
     })?;
-    Ok(child::exit_code(status))
+    // The budgets of the memory tests are for the release profile. What was asked for by name is
+    // cargo's to run.
+    if !status.success() || !options.cargo.is_empty() {
+        return Ok(child::exit_code(status));
+    }
+    match binary::memory_tests(signals)? {
+        Built::Binary(memory) => trials(&memory, &database.url("postgres")?, signals),
+        Built::Failed(status) => Ok(child::exit_code(status)),
+    }
+}
+
+/// A trial for each memory case.
+fn trials(memory: &Path, url: &str, signals: &Signals) -> Result<ExitCode> {
+    let mut child = Leash::spawn(EndSignal::Terminate, memory, |command| {
+        command.env("DATABASE_URL", url);
+    })
+    .context("the memory tests do not start")?;
+    child::finish(&mut child, signals).map(child::exit_code)
 }
 
 /// `-p name`, `-pname`, `--package name`, `--package=name`.
