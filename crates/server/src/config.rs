@@ -13,6 +13,9 @@ use clap::Args;
 /// sweep must not be faster.
 const PUBLISHING: Duration = Duration::from_secs(300);
 
+/// Tokens at most. Each has a bucket of its own in the rate limit's table.
+const MOST_TOKENS: usize = 1024;
+
 /// The settings of the service.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -180,6 +183,10 @@ impl Config {
         ensure!(
             self.sweep_interval >= Duration::from_secs(1),
             "--sweep-interval must be at least 1 s"
+        );
+        ensure!(
+            self.tokens_sha256.len() <= MOST_TOKENS,
+            "--tokens-sha256: {MOST_TOKENS} at most: each request is compared with all"
         );
         Ok(())
     }
