@@ -53,7 +53,7 @@ impl<S: BuildHasher + Clone + Send + Sync + 'static> Records<S> {
     /// # Errors
     /// [`LoadError`]: missing, too many loads in flight, the database.
     pub async fn get(&self, id: Uuid) -> Result<Arc<FileRecord>, Arc<LoadError<Error>>> {
-        let load = async { Ok(files::get(&self.pool, id).await?.map(Arc::new)) };
+        let load = || async { Ok(files::get(&self.pool, id).await?.map(Arc::new)) };
         self.cache.get_or_load(id, load).await
     }
 
