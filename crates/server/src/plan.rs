@@ -11,9 +11,6 @@ use crate::connection;
 /// allocator's own. Measured on the release binary: 8.4 MiB resident.
 const BASE: u64 = 10 << 20;
 
-/// The name of the term for what clients send and the service has not read.
-pub const RECEIVED: &str = "sockets, received";
-
 /// A thread's touched stack and its allocator cache, in bytes.
 const THREAD: u64 = 128 << 10;
 
@@ -91,7 +88,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             "memtest upload",
         ),
         kernel(
-            RECEIVED,
+            "sockets, received",
             config.max_connections,
             connection::received_cost(size(config.socket_receive_buffer)) as u64,
             "--max-connections",
