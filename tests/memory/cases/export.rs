@@ -56,7 +56,7 @@ async fn pattern(home: &Home) -> Result<Report> {
     let rig = home.build(&[]).await?;
     let subject = Export::new(&rig, rig.service());
     subject.grow(ROWS[0]).await?;
-    let in_flight = measure::peak_per_concurrent(&subject).await?;
+    let in_flight = measure::worst_per_concurrent(&subject).await?;
     let mut samples = Vec::from(subject.peak_slope(&ROWS).await?);
     let stalled = subject.stalled_reader().await?;
     let idle = subject.idle_connection().await?;
@@ -79,7 +79,7 @@ async fn twin(home: &Home) -> Result<Report> {
         Router::new().route("/v1/files/export", get(naive)).with_state(rig.application.app.clone());
     let subject = Export::new(&rig, rig.twin(routes));
     subject.grow(ROWS[0]).await?;
-    let in_flight = measure::peak_per_concurrent(&subject).await?;
+    let in_flight = measure::worst_per_concurrent(&subject).await?;
     let mut samples = Vec::from(subject.peak_slope(&FEW_ROWS).await?);
     samples.extend([in_flight, subject.stalled_reader().await?]);
     rig.end().await;

@@ -144,7 +144,7 @@ impl List {
     /// largest) and `peak_per_concurrent`.
     async fn samples(&self) -> Result<Vec<Sample>> {
         self.grow(ROWS[0]).await?;
-        let in_flight = measure::peak_per_concurrent(self).await?;
+        let in_flight = measure::worst_per_concurrent(self).await?;
         let mut samples = Vec::from(
             measure::peak_over_rows(self, &ROWS, async |count| self.grow(count).await).await?,
         );
