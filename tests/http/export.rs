@@ -1,10 +1,13 @@
 //! `GET /v1/files/export`: every record, however slowly it is read.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sqlx::PgPool;
 use tests::{Client, Request};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::rig::wire::Wire;
 use crate::rig::{Service, eventually, problem, rows};
@@ -150,6 +153,58 @@ async fn a_slow_reader_of_gzip_holds_no_database_connection_either(database: PgP
     let body = others_go_on(&database, &flags, export).await;
     let text = std::io::read_to_string(flate2::read::GzDecoder::new(&body[..])).unwrap();
     assert_eq!(text.lines().count(), 100_001);
+}
+
+/// Reads at 10 KB/s until told to stop; how much came.
+async fn read_slowly(mut client: Client, stop: CancellationToken) -> usize {
+    let mut count = 0;
+    while !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        count += client.read(1_000).await.unwrap().len();
+    }
+    count
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn exports_hold_database_connections_for_a_small_part_of_their_time(database: PgPool) {
+    let service = Service::start(&database, &["--pool-connections", "4"]).await;
+    rows::plant(&database, 100_000, "a", "text/plain").await;
+    let (stop, readers) = (CancellationToken::new(), TaskTracker::new());
+    let mut exports = Vec::new();
+    for _ in 0..10 {
+        let client = begin(&service, &Request::get(EXPORT)).await;
+        exports.push(readers.spawn(read_slowly(client, stop.clone())));
+    }
+    // Between the samples, others ask: while one is taken, only exports have connections.
+    let (mut client, mut took, mut held) = (service.client().await, Vec::new(), Vec::new());
+    while took.len() < 1_000 {
+        let begin = Instant::now();
+        let got = client.exchange(&Request::get("/v1/files?limit=1")).await.unwrap();
+        assert_eq!(got.status, 200, "{}", got.text());
+        took.push(begin.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        held.push(service.app.pool.size() as usize - service.app.pool.num_idle());
+    }
+    stop.cancel();
+    let mut read = Vec::new();
+    for export in exports {
+        read.push(export.await.unwrap());
+    }
+    took.sort_unstable();
+    let sum: usize = held.iter().sum();
+    println!(
+        "others: median {:?}, p99 {:?}; connections held by exports, of 4: mean {:.3}, most {}; \
+         each has read {read:?} bytes",
+        took[took.len() / 2],
+        took[took.len() * 99 / 100],
+        sum as f64 / held.len() as f64,
+        held.iter().max().unwrap(),
+    );
+    // Ten that held theirs while the client reads would have all four at all times.
+    assert!(sum < held.len(), "{held:?}");
+    assert!(read.iter().all(|read| *read > 32 << 10), "they did not come to a second page");
+    rows::clear(&database).await;
+    service.end().await;
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]

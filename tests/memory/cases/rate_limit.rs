@@ -15,6 +15,7 @@
 //! IP address.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::future::ready;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,6 +59,12 @@ const GENEROUS: RateLimit = RateLimit {
 /// Whoever has used it up has none again while the test runs.
 const STRICT: RateLimit =
     RateLimit { period: Duration::from_secs(3600), burst: NonZeroU32::new(2).unwrap(), proxies: 0 };
+
+/// Forged addresses, each of which uses up its bucket.
+const FORGED: [u32; 4] = [0, 1_000, 10_000, 1_000_000];
+
+/// Clients who ask once at each of these counts.
+const HONEST: u32 = 1_000;
 
 async fn pattern() -> Result<Report> {
     let mut samples = measure(|| service(GENEROUS, Access::Loopback)).await?;
@@ -129,37 +136,34 @@ async fn unit(tokens: usize) -> Result<Sample> {
     Ok(Sample::new("unit", vec![peak]).share_of(&format!("unit_{tokens}"), cost(tokens)))
 }
 
-/// Whom a table full of forged addresses touches: a thousand who had asked
-/// nothing before, without and with a token.
+/// Whom forged addresses touch: honest clients, who share a bucket with one of
+/// them that has used it up, without and with a token.
 async fn touched() -> Result<String> {
-    let honest = 1_000;
-    let token = "honest";
-    let mut service =
-        service(STRICT, Access::Tokens([<[u8; 32]>::from(Sha256::digest(token))].into()))?;
-    let share = async |service: &mut _| -> Result<u32> {
+    let access = Access::Tokens([<[u8; 32]>::from(Sha256::digest("honest"))].into());
+    let mut service = service(STRICT, access)?;
+    let (mut note, mut sent) = (String::from("honest clients refused: "), 0);
+    for forged in FORGED {
+        for number in sent..forged {
+            for _ in 0..STRICT.burst.get() {
+                ask(&mut service, address(number), None).await?;
+            }
+        }
+        sent = forged;
+        // They ask once each, of twice that they may: at the first count they find the table as
+        // it is. At the others, some have asked before.
+        let begin = u32::MAX - forged;
         let mut refused = 0;
-        for number in 0..honest {
-            let status = ask(service, address(u32::MAX - number), None).await?;
+        for number in 0..HONEST {
+            let status = ask(&mut service, address(begin - number), None).await?;
             refused += u32::from(status == StatusCode::TOO_MANY_REQUESTS);
         }
-        Ok(refused)
-    };
-    // Among themselves only: each asks once, of two that it may.
-    let before = share(&mut service).await?;
-    for number in 0..1_000_000 {
-        ask(&mut service, address(number), None).await?;
+        let share = 100.0 * f64::from(refused) / f64::from(HONEST);
+        write!(note, "{share:.1} % while {forged} forged addresses use up their buckets, ")?;
     }
-    let after = share(&mut service).await?;
     let bearer = HeaderValue::from_static("Bearer honest");
     let status = ask(&mut service, address(0), Some(bearer)).await?;
     ensure!(status == StatusCode::OK, "the bearer of a token was told {status}");
-    let percent = |refused: u32| 100.0 * f64::from(refused) / f64::from(honest);
-    Ok(format!(
-        "honest clients refused: {:.1} % before the flood; while every bucket is used up, {:.1} % \
-         without a token, none with one",
-        percent(before),
-        percent(after),
-    ))
+    Ok(note + "with a token none")
 }
 
 fn service(
