@@ -10,6 +10,7 @@
 //! byte of it is sent.
 
 use futures_util::TryStreamExt;
+use storage::pool::answered;
 use storage::{Error, FileRecord, PgPool, files};
 use uuid::Uuid;
 
@@ -69,16 +70,20 @@ pub async fn read(
     // One more than wanted: whether there are more shows without asking again.
     let mut rows = std::pin::pin!(files::page(pool, after, limit.saturating_add(1)));
     let mut count = 0;
-    while let Some(record) = rows.try_next().await? {
-        // The rest is read and passed over: a stream that is dropped leaves it to
-        // the connection's next user.
-        if count == limit || bytes.len() >= PAGE {
-            more = true;
-            continue;
+    answered(async {
+        while let Some(record) = rows.try_next().await? {
+            // The rest is read and passed over: a stream that is dropped leaves it to
+            // the connection's next user.
+            if count == limit || bytes.len() >= PAGE {
+                more = true;
+                continue;
+            }
+            form.row(&record, &mut bytes, count == 0);
+            last = Some(record.id);
+            count += 1;
         }
-        form.row(&record, &mut bytes, count == 0);
-        last = Some(record.id);
-        count += 1;
-    }
+        Ok(())
+    })
+    .await?;
     Ok(Page { bytes, next: last.filter(|_| more) })
 }

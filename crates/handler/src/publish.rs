@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use storage::files::NewFile;
+use storage::pool::answered;
 use storage::{Error, FileRecord, PgPool, files};
 use streaming::StagedFile;
 
@@ -63,12 +64,12 @@ async fn insert(pool: &PgPool, new: &[NewFile]) -> Result<Vec<FileRecord>, Error
     if let [one] = new {
         return Ok(vec![files::insert(pool, one).await?]);
     }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = answered(pool.begin()).await?;
     let mut records = Vec::with_capacity(new.len());
     for file in new {
         records.push(files::insert(&mut *transaction, file).await?);
     }
-    transaction.commit().await?;
+    answered(transaction.commit()).await?;
     Ok(records)
 }
 

@@ -6,6 +6,7 @@ use sqlx::{Error, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::pool::answered;
 use crate::record::{FileRecord, Row};
 
 /// What the service knows of a new file.
@@ -38,8 +39,8 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: &NewFile) -> Result<Fil
         file.size,
         &file.sha256[..],
     )
-    .fetch_one(executor)
-    .await?;
+    .fetch_one(executor);
+    let made = answered(made).await?;
     let NewFile { id, name, content_type, size, sha256 } = file.clone();
     let (revision, created_at, updated_at) = (made.revision, made.created_at, made.updated_at);
     let sha256 = sha256.to_vec();
@@ -51,22 +52,21 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: &NewFile) -> Result<Fil
 /// # Errors
 /// A database out of reach.
 pub async fn get(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<FileRecord>, Error> {
-    sqlx::query_as!(
+    let row = sqlx::query_as!(
         Row,
         "SELECT id, name, content_type, size, sha256, revision, created_at, updated_at
          FROM files WHERE id = $1 LIMIT 1",
         id,
     )
-    .fetch_optional(executor)
-    .await?
-    .map(FileRecord::try_from)
-    .transpose()
+    .fetch_optional(executor);
+    answered(row).await?.map(FileRecord::try_from).transpose()
 }
 
 /// Up to `limit` records, newest first, of those that come after `after` in
 /// this order (keyset: a record that comes or goes moves no other to another
 /// page). A stream, so that how many are held is up to the caller; read it to
-/// its end, or the connection has the rest to read before it is of use again.
+/// its end, or the connection has the rest to read before it is of use again. The
+/// caller bounds the wait ([`answered`]).
 ///
 /// # Errors
 /// A database out of reach.
@@ -99,7 +99,7 @@ pub async fn rename(
     revision: Option<i64>,
     name: &str,
 ) -> Result<Option<FileRecord>, Error> {
-    sqlx::query_as!(
+    let row = sqlx::query_as!(
         Row,
         "UPDATE files
          SET name = $3, revision = revision + 1, updated_at = greatest(updated_at, now())
@@ -109,10 +109,8 @@ pub async fn rename(
         revision,
         name,
     )
-    .fetch_optional(executor)
-    .await?
-    .map(FileRecord::try_from)
-    .transpose()
+    .fetch_optional(executor);
+    answered(row).await?.map(FileRecord::try_from).transpose()
 }
 
 /// Deletes the record of `id`, if it is still at `revision` where one is given;
@@ -130,9 +128,8 @@ pub async fn delete(
         id,
         revision,
     )
-    .execute(executor)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    .execute(executor);
+    Ok(answered(done).await?.rows_affected() > 0)
 }
 
 /// How often a file was downloaded.
@@ -149,14 +146,14 @@ pub struct Stats {
 /// # Errors
 /// A database out of reach.
 pub async fn stats(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Stats>, Error> {
-    sqlx::query_as!(
+    let row = sqlx::query_as!(
         Stats,
         r#"SELECT coalesce(downloads, 0) AS "downloads!", last_downloaded_at AS "last_downloaded_at?"
            FROM files LEFT JOIN file_stats ON file_id = id WHERE id = $1 LIMIT 1"#,
         id,
     )
-    .fetch_optional(executor)
-    .await
+    .fetch_optional(executor);
+    answered(row).await
 }
 
 /// Those of `ids` that have no record. At most as many as came in: the caller
@@ -169,11 +166,11 @@ pub async fn without_record(
     ids: &[Uuid],
 ) -> Result<Vec<Uuid>, Error> {
     #[expect(clippy::disallowed_methods, reason = "at most one row an id that came in")]
-    sqlx::query_scalar!(
+    let rows = sqlx::query_scalar!(
         r#"SELECT candidate AS "candidate!" FROM unnest($1::uuid[]) AS candidate
            WHERE NOT EXISTS (SELECT FROM files WHERE files.id = candidate)"#,
         ids,
     )
-    .fetch_all(executor)
-    .await
+    .fetch_all(executor);
+    answered(rows).await
 }

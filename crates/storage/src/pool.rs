@@ -1,8 +1,10 @@
 //! The pool: connections, statements, kept buffers and waits, all bounded.
 
+use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Error, PgPool};
 
@@ -14,6 +16,17 @@ pub const STATEMENTS: usize = 32;
 /// The longest that Postgres works on one statement; then it is an error, and
 /// the client is told 503. No query of the service needs a hundredth of it.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that a caller waits for a connection and an answer together: more
+/// than Postgres may work on a statement, so that its own word comes first. It is
+/// for a database that says nothing at all (stopped, or cut off without a sign):
+/// no timeout of its own is heard of then. Held by `faults` database.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest wait for the ping of a connection that comes back to the pool. A
+/// caller that has left in the middle of a query leaves the rest of the answer to
+/// it; one that does not answer is closed, and its place is free.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that has been unused for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -61,13 +74,32 @@ pub async fn connect(url: &str, settings: PoolSettings) -> Result<PgPool, Error>
         .max_lifetime(MAX_LIFETIME)
         .test_before_acquire(true)
         // The read buffer keeps the size of the largest row ever read. The
-        // shrink takes effect with the ping that the pool sends next.
+        // shrink takes effect with the ping.
         .after_release(|connection, _| {
             Box::pin(async move {
                 connection.shrink_buffers();
-                Ok(true)
+                // The pool's own ping, which comes next, waits for ever.
+                let answer = tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await;
+                answer.map_err(|_| silent())?.map(|()| true)
             })
         })
         .connect_with(options)
         .await
+}
+
+/// Waits for a query no longer than [`ANSWER_TIMEOUT`].
+///
+/// # Errors
+/// The query's, or that of a connection that has timed out: whether the statement
+/// took effect is not known then.
+pub fn answered<T>(
+    query: impl Future<Output = Result<T, Error>>,
+) -> impl Future<Output = Result<T, Error>> {
+    // Not an async function, which would hold the query twice over.
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, query);
+    answer.map(|answer| answer.unwrap_or_else(|_| Err(silent())))
+}
+
+fn silent() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
