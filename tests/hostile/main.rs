@@ -10,7 +10,6 @@ mod content;
 mod group;
 mod load;
 mod planned;
-mod target;
 
 use libtest_mimic::{Arguments, Trial};
 

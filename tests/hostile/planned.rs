@@ -14,11 +14,11 @@ use budget::plan::{Kind, Mib, SLACK_PERCENT, Term};
 use clap::Parser;
 use libtest_mimic::Failed;
 use tests::database::Scratch;
+use tests::{Target, server_binary};
 
 use crate::content::{BLOCK, digest};
 use crate::group::Group;
 use crate::load::{self, connect, get};
-use crate::target::{Target, server_binary};
 
 /// The limit, in bytes.
 const LIMIT: u64 = 64 << 20;

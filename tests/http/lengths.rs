@@ -52,6 +52,24 @@ async fn a_client_that_is_still_sending_sees_the_refusal(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_refusal_before_the_end_of_the_body_says_that_the_connection_ends(database: PgPool) {
+    let service = Service::start(&database, &FLAGS).await;
+    let mut client = service.client().await;
+    let early = client.exchange(&Request::post(POST, content(2 * MOST))).await.unwrap();
+    problem(&early, 413, "too-large");
+    assert_eq!(early.field("connection"), Some("close"));
+    assert_eq!(client.end().await.unwrap(), b"");
+    // Where the body was read, there is no need.
+    let mut client = service.client().await;
+    let patch = Request::patch("/v1/files/00000000-0000-0000-0000-000000000000", "{}");
+    for _ in 0..2 {
+        let answer = client.exchange(&patch).await.unwrap();
+        assert_eq!((answer.status, answer.field("connection")), (400, None), "{}", answer.text());
+    }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn who_goes_on_sending_after_a_refusal_is_not_reset(database: PgPool) {
     let service = Service::start(&database, &FLAGS).await;
     let sent = content(6 * MOST);

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use crate::message::{Request, Response, chunk_size};
 
-/// The longest wait for anything: a service that hangs fails a test.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for anything: a service that hangs fails a test. Longer than
+/// the service waits for a database that says nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the service.
 #[derive(Debug)]

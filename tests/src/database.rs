@@ -1,4 +1,6 @@
-//! A database of its own for each process, on the Postgres of `DATABASE_URL`.
+//! Databases of a process's own, on the Postgres of `DATABASE_URL`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -8,16 +10,19 @@ const UNSET: &str = "DATABASE_URL is not set. `cargo xtask memtest` (and `cargo 
                      private Postgres and set it; or set it to a Postgres whose role may create databases";
 
 /// A fresh database, named after the process that it is for.
+#[derive(Debug)]
 pub struct Scratch {
     server: String,
     name: String,
 }
 
 impl Scratch {
-    /// Creates this process's database.
+    /// Creates one.
     pub async fn create() -> Result<Self> {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
         let server = server().context(UNSET)?;
-        let scratch = Self { server, name: format!("memtest_{}", std::process::id()) };
+        let (process, number) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
+        let scratch = Self { server, name: format!("scratch_{process}_{number}") };
         scratch.execute("CREATE DATABASE", "").await.context("creating a database for the case")?;
         Ok(scratch)
     }
@@ -49,7 +54,7 @@ pub async fn sweep() -> Result<()> {
     let mut connection = PgConnection::connect(&server).await.context("DATABASE_URL")?;
     let names: String = sqlx::query_scalar(
         "SELECT coalesce(string_agg(datname, ' '), '') FROM pg_database
-         WHERE datname ~ '^memtest_[0-9]+$'",
+         WHERE datname ~ '^scratch_[0-9]+_[0-9]+$'",
     )
     .fetch_one(&mut connection)
     .await?;

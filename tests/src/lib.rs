@@ -1,8 +1,13 @@
-//! What the test binaries share: a raw HTTP client, a database a process.
+//! What the test binaries share: a raw HTTP client, a database of their own, the
+//! server as a process.
 
 pub mod client;
 pub mod database;
 pub mod message;
+pub mod target;
+pub mod wait;
 
 pub use client::Client;
 pub use message::{Request, Response};
+pub use target::{Target, server_binary};
+pub use wait::eventually;

@@ -17,6 +17,7 @@ use streaming::paid;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::page::{self, Form, Page};
@@ -155,9 +156,10 @@ impl Export {
     /// the query would hold its connection for as long as the client stalls.
     fn begin(&self, next: Uuid) -> AbortOnDropHandle<Result<Page, Error>> {
         let (app, form, guard) = (self.app.clone(), self.form, self.guard.clone());
-        AbortOnDropHandle::new(self.app.tasks.spawn(async move {
+        let reading = async move {
             let _guard = guard;
             read(&app.pool, Some(next), form).await
-        }))
+        };
+        AbortOnDropHandle::new(self.app.tasks.spawn(reading.in_current_span()))
     }
 }

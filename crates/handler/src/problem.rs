@@ -175,10 +175,18 @@ impl Problem {
     }
 }
 
+/// The process, or the system, has no file descriptor left: the same number on
+/// every Unix. The standard library has no name for it.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
 /// An error of the store.
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         tracing::error!(%error, "the store failed");
+        if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+            return Self::busy("too many files are open");
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,

@@ -9,6 +9,7 @@ use storage::files::NewFile;
 use storage::pool::answered;
 use storage::{Error, FileRecord, PgPool, files};
 use streaming::StagedFile;
+use tracing::Instrument;
 
 use crate::{App, Problem};
 
@@ -27,7 +28,7 @@ pub async fn publish<G: Send + 'static>(
     staged: Vec<(StagedFile<G>, NewFile)>,
 ) -> Result<Vec<FileRecord>, Problem> {
     let owner = app.clone();
-    let task = app.tasks.spawn(async move {
+    let publishing = async move {
         let mut new = Vec::with_capacity(staged.len());
         // What paid for the upload pays for this too: a database that hangs must
         // not gather tasks whose clients have left.
@@ -53,7 +54,8 @@ pub async fn publish<G: Send + 'static>(
                 Err(error.into())
             }
         }
-    });
+    };
+    let task = app.tasks.spawn(publishing.in_current_span());
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "publishing did not end");
         Err(Problem::internal())

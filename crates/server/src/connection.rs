@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use handler::Peer;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -108,7 +109,16 @@ where
         request.extensions_mut().insert(Peer(peer));
         let response = service.clone().oneshot(request);
         let ending = Ending(watch.clone());
-        async move { Ok::<_, Infallible>(response.await?.map(|body| ResponseBody { body, ending })) }
+        async move {
+            let mut response = response.await?;
+            // hyper would close too, and not say so: the client's next request
+            // on this connection would be lost.
+            let status = response.status();
+            if ending.0.is_unread() && (status.is_client_error() || status.is_server_error()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| ResponseBody { body, ending }))
+        }
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(settings.buffer).header_read_timeout(None);

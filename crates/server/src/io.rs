@@ -91,6 +91,12 @@ impl Watch {
         self.set(|state| state.unread = true);
     }
 
+    /// Whether the request's body was dropped before its end.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.state().unread
+    }
+
     fn read_some(&self) {
         if matches!(self.state().phase, Phase::FirstByte | Phase::Flushing | Phase::Idle) {
             self.set(|state| state.phase = Phase::Head);

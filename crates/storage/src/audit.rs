@@ -186,10 +186,13 @@ async fn write(pool: &PgPool, batch: &[Event]) -> Outcome {
             copy.send(lines(piece).into_bytes()).await?;
         }
         copy.finish().await?;
-        // In the order of ids, so that two replicas can't wait for each other.
+        // In the order of ids, so that two replicas can't wait for each other. Locked, so that
+        // none is deleted before its row of statistics is there.
         sqlx::query(
-            "INSERT INTO file_stats (file_id, downloads, last_downloaded_at)
-             SELECT file_id, count(*), max(at) FROM batch JOIN files ON id = file_id
+            "WITH held AS (SELECT id FROM files WHERE id IN (SELECT file_id FROM batch)
+                           ORDER BY id FOR KEY SHARE)
+             INSERT INTO file_stats (file_id, downloads, last_downloaded_at)
+             SELECT file_id, count(*), max(at) FROM batch JOIN held ON id = file_id
              GROUP BY file_id ORDER BY file_id
              ON CONFLICT (file_id) DO UPDATE SET
                  downloads = file_stats.downloads + excluded.downloads,

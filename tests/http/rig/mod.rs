@@ -1,8 +1,6 @@
 //! What every test stands on: the real service on a free port, with a database
 //! and a folder of its own.
 
-use std::time::Duration;
-
 pub mod expect;
 pub mod rows;
 pub mod service;
@@ -10,19 +8,7 @@ pub mod wire;
 
 pub use expect::problem;
 pub use service::{File, Service};
-
-/// How long to wait for what happens by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Waits until `condition` holds, and fails where it does not in time.
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let polling = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, polling).await.is_ok(), "in vain: {what}");
-}
+pub use tests::eventually;
 
 /// `count` bytes, each place of which can be told from its neighbours.
 pub fn content(count: usize) -> Vec<u8> {

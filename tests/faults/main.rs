@@ -1,0 +1,42 @@
+//! Faults: the release binary, and what befalls it. It needs SERVER_BIN and
+//! DATABASE_URL, which `cargo xtask test` sets; what stops or stalls a Postgres
+//! has one of its own.
+//!
+//! Which fault has which outcome, and which test holds it:
+//!
+//! | fault | outcome | test |
+//! | --- | --- | --- |
+//! | `kill -9` at any moment of a mixed load | what was answered 201 is whole; nothing else is visible but whole files whose answer was lost; leftovers are swept | `kill::nothing_is_lost_or_half_visible_over_fifty_kills` |
+//! | Postgres stops, and starts again | 503 with Retry-After, readiness follows, recovery by itself, nothing lost | `database::a_database_that_stops_is_waited_for_by_the_clients` |
+//! | Postgres stalls | the same, within 15 s; the process stays alive and quick | `database::a_database_that_stalls_is_given_up_and_comes_back` |
+//! | SIGTERM, all in flight end in time | they end whole; exit code 0 | `signals::what_is_in_flight_ends_whole_within_the_deadline` |
+//! | SIGTERM, some do not | cut off, visibly; nothing half is kept; exit code 3 | `signals::what_is_in_flight_past_the_deadline_is_cut_off` |
+//! | no file descriptor is left | who is there is served, who comes waits; then all goes on | `descriptors::without_descriptors_it_waits_and_goes_on` |
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod database;
+mod descriptors;
+mod kill;
+mod rig;
+mod signals;
+
+/// A name in the table that is no test says nothing.
+#[test]
+fn the_table_names_tests_that_exist() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = include_str!("main.rs").lines().filter(|line| line.starts_with("//! | "));
+    let names: Vec<&str> =
+        table.flat_map(|line| line.split('`')).filter(|name| name.contains("::")).collect();
+    assert!(names.len() > 5, "{}", names.len());
+    for name in names {
+        let (suite, rest) = match name.split("::").collect::<Vec<_>>()[..] {
+            [suite, file, test] => (suite, (file, test)),
+            [file, test] => ("faults", (file, test)),
+            _ => panic!("{name}"),
+        };
+        let file = folder.join(suite).join(rest.0).with_extension("rs");
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains(&format!("fn {}(", rest.1)), "{name}");
+    }
+}
