@@ -76,8 +76,8 @@
 //!
 //! | `/livez`, `/readyz` | test |
 //! | --- | --- |
-//! | 200 | `probes::a_healthy_service_is_alive_and_ready`, `access::probes_are_open_to_all` |
-//! | 503 | `probes::without_its_store_it_is_alive_and_not_ready`, `probes::without_its_database_it_is_alive_and_not_ready`, `shutdown::readiness_fails_from_the_beginning_of_a_shutdown`, `shutdown::a_balancer_has_time_to_see_that_readiness_fails` |
+//! | 200 | `probes::a_healthy_service_is_alive_and_ready`, `probes::the_admin_listener_answers_whatever_clients_hold`, `access::probes_are_open_to_all` |
+//! | 503 | `probes::without_its_store_it_is_alive_and_not_ready`, `probes::without_its_database_it_is_alive_and_not_ready`, `shutdown::readiness_fails_from_the_beginning_of_a_shutdown`, `shutdown::to_the_end_the_admin_listener_says_that_it_is_not_ready`, `shutdown::a_balancer_has_time_to_see_that_readiness_fails` |
 //!
 //! | every route | test |
 //! | --- | --- |

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
-use tests::Request;
+use tests::{Client, Request};
 
 use crate::rig::wire::Wire;
 use crate::rig::{Service, eventually, problem};
@@ -26,6 +26,31 @@ async fn a_healthy_service_is_alive_and_ready(database: PgPool) {
         assert_eq!(answer.field("content-type"), Some("application/json"));
         assert_eq!(service.ask(Request::head(target)).await.status, 200);
     }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn the_admin_listener_answers_whatever_clients_hold(database: PgPool) {
+    let flags = ["--max-connections", "1", "--rate-limit-burst", "1", "--rate-limit-period", "1h"];
+    let service = Service::start(&database, &flags).await;
+    let mut busy = service.client().await;
+    busy.request(&Request::post("/v1/files?name=a", "hello").body("hell")).await.unwrap();
+    eventually("it is in flight", async || service.staged() == 1).await;
+    assert_eq!(service.client().await.response(false).await.unwrap().status, 503);
+    // More than it has places: the longest idle makes room.
+    let mut probers = Vec::new();
+    for target in ["/livez", "/readyz"].repeat(4) {
+        let mut prober = Client::connect(service.admin).await.unwrap();
+        let answer = prober.exchange(&Request::get(target)).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        probers.push(prober);
+    }
+    let mut other = Client::connect(service.admin).await.unwrap();
+    let answer = other.exchange(&Request::get("/v1/files")).await.unwrap();
+    problem(&answer, 404, "no-such-route");
+    busy.send("o").await.unwrap();
+    assert_eq!(busy.response(false).await.unwrap().status, 201);
+    drop(busy);
     service.end().await;
 }
 

@@ -77,6 +77,23 @@ async fn a_balancer_has_time_to_see_that_readiness_fails(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn to_the_end_the_admin_listener_says_that_it_is_not_ready(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let mut upload = uploading(&service).await;
+    service.stop();
+    listener_closed(&service).await;
+    let mut prober = Client::connect(service.admin).await.unwrap();
+    assert_eq!(prober.exchange(&Request::get("/livez")).await.unwrap().status, 200);
+    problem(&prober.exchange(&Request::get("/readyz")).await.unwrap(), 503, "busy");
+    upload.send("o").await.unwrap();
+    File::of(&upload.response(false).await.unwrap());
+    let admin = service.admin;
+    service.end().await;
+    assert_eq!(prober.end().await.unwrap(), b"");
+    assert!(Client::connect(admin).await.is_err(), "it listens");
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn connections_without_a_request_are_closed_at_once(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let (mut fresh, mut idle) = (service.client().await, service.client().await);

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct Target {
     log: Arc<Mutex<Vec<String>>>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its probes are answered too; of a server that has such a place.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The release binary that `cargo xtask test` built.
@@ -51,14 +53,16 @@ impl Target {
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 match address(&line) {
-                    Some(address) => tell(&said, address),
+                    Some(address) => {
+                        let _ = said.try_send((address, admin(&line)));
+                    }
                     None if line.contains("\"INFO\"") => {}
                     None => kept.lock().unwrap().push(line),
                 }
             }
         });
         match listening.recv_timeout(PATIENCE) {
-            Ok(address) => Self { child, log, address },
+            Ok((address, admin)) => Self { child, log, address, admin },
             Err(_) => {
                 let ended = child.kill().and(child.wait());
                 panic!("the server did not start: {ended:?} {:#?}", log.lock().unwrap());
@@ -175,6 +179,8 @@ fn address(line: &str) -> Option<SocketAddr> {
     rest.split(['"', ' ']).next()?.parse().ok()
 }
 
-fn tell(said: &SyncSender<SocketAddr>, address: SocketAddr) {
-    let _ = said.try_send(address);
+/// That of the admin listener, in the same line.
+fn admin(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("\"admin\":\"")?;
+    rest.split('"').next()?.parse().ok()
 }

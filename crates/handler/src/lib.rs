@@ -1,7 +1,7 @@
 //! Requests: what each route answers, and what every request passes through.
 //!
 //! - [`mod@stack`]: the middleware, in one ordered function;
-//! - [`routes`]: which handler answers what;
+//! - [`routes`]: which handler answers what; [`mod@admin`]: the other listener's;
 //! - [`upload`], [`record`], [`content`], [`list`], [`export`], [`stats`],
 //!   [`probes`]: the handlers; [`page`]: what list and export have in common;
 //! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 pub mod accept;
 pub mod access;
+pub mod admin;
 pub mod admission;
 pub mod client;
 pub mod compression;
@@ -45,6 +46,7 @@ pub mod sweep;
 pub mod upload;
 
 pub use access::Access;
+pub use admin::admin;
 pub use client::Peer;
 pub use problem::Problem;
 pub use rate_limit::RateLimit;

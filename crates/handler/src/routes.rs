@@ -27,8 +27,11 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/files/{id}/content", get(content::get).head(content::head))
         .route(LIVEZ, get(livez))
         .route(READYZ, get(readyz))
-        .fallback(|| async {
-            Problem::new(StatusCode::NOT_FOUND, "no-such-route", "There is no such route", "")
-        })
+        .fallback(no_such_route)
         .with_state(app)
+}
+
+/// 404.
+pub async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no-such-route", "There is no such route", "")
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Admin;
 use crate::config::{Config, size};
 use crate::connection::{Settings, Shutdown};
 use crate::io::Deadlines;
@@ -41,6 +42,7 @@ pub struct Application {
     access: Access,
     audit_writer: AuditWriter,
     listener: TcpListener,
+    admin_listener: TcpListener,
     buffers: SocketBuffers,
     tasks: TaskTracker,
     config: Config,
@@ -89,6 +91,8 @@ impl Application {
         };
         let listener = listen(config.listen, buffers)
             .with_context(|| format!("can't listen on {}", config.listen))?;
+        let admin_listener = listen(config.admin_listen, buffers)
+            .with_context(|| format!("can't listen on {} (--admin-listen)", config.admin_listen))?;
 
         let limits = Limits::new(&config);
         let access = access(&config)?;
@@ -130,6 +134,7 @@ impl Application {
             access,
             audit_writer,
             listener,
+            admin_listener,
             buffers,
             tasks: TaskTracker::new(),
             config,
@@ -142,6 +147,14 @@ impl Application {
     /// What the system answers.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where probes are answered too.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin_listener.local_addr()
     }
 
     /// Routes and middleware: what [`crate::serve`] serves.
@@ -176,8 +189,18 @@ impl Application {
     ) -> Outcome {
         let service = self.service();
         let Self {
-            app, connections, settings, audit_writer, listener, buffers, tasks, config, ..
+            app,
+            connections,
+            settings,
+            audit_writer,
+            listener,
+            admin_listener,
+            buffers,
+            tasks,
+            config,
+            ..
         } = self;
+        let admin = Admin::start(admin_listener, app.clone(), buffers, settings);
         let shutdown = Shutdown::default();
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
         tasks.spawn(following(app.clone(), config.clone(), shutdown.graceful.clone()));
@@ -215,6 +238,7 @@ impl Application {
             tasks.wait().await;
             requests_ended.cancel();
             app.tasks.wait().await;
+            admin.end().await;
             app.store.close().await;
             app.pool.close().await;
         };

@@ -27,6 +27,10 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Where probes are answered too, whatever clients hold: no token, so for no client to reach
+    #[arg(long, env, global = true, default_value = "127.0.0.1:8081")]
+    pub admin_listen: SocketAddr,
+
     /// The folder of content and staged uploads, on a disk (a tmpfs counts as memory)
     #[arg(long, env, global = true, default_value = "content")]
     pub content_dir: PathBuf,

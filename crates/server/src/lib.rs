@@ -3,8 +3,10 @@
 //! - [`config`]: every setting, and its flag;
 //! - [`limits`]: every semaphore; [`plan`]: what they add up to;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
+//! - [`admin`]: the other listener, for those who run it;
 //! - [`application`]: build and run; shutdown in order.
 
+pub mod admin;
 pub mod application;
 pub mod config;
 pub mod connection;

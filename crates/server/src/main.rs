@@ -99,12 +99,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let (mut terminate_again, mut interrupt_again) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let application = Application::build(config).await?;
-    let address = application.local_addr()?;
+    let (address, admin) = (application.local_addr()?, application.admin_addr()?);
     tracing::info!(
         load_line = line.ceiling(),
         slack = line.slack(),
         limit = limit.bytes,
         limit_by = %limit.source,
+        %admin,
         "listening on http://{address}"
     );
     let outcome = application

@@ -5,7 +5,7 @@ use budget::{Kind, Limit, Plan, Source, Term, limit};
 use storage::CacheSettings;
 
 use crate::config::{Config, size};
-use crate::connection;
+use crate::{admin, connection};
 
 /// The process with nothing to do, in bytes: code, statics, the runtime, the
 /// allocator's own. Measured on the release binary: 8.4 MiB resident.
@@ -46,6 +46,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
     let cache = storage::cache::cost(cache(config), config.max_requests);
     let tokens = config.tokens_sha256.len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
+    let connections = config.max_connections + admin::CONNECTIONS;
     let threads = config.worker_threads + config.blocking_threads;
     let heap = |name, count: usize, unit: usize, setting, held_by| Term {
         name,
@@ -82,14 +83,14 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         },
         heap(
             "connections",
-            config.max_connections,
+            connections,
             connection::cost(buffer),
             "--max-connections",
             "memtest upload",
         ),
         kernel(
             "sockets, received",
-            config.max_connections,
+            connections,
             connection::received_cost(size(config.socket_receive_buffer)) as u64,
             "--max-connections",
             "hostile",
@@ -97,7 +98,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         // Whatever is asked for can be left unread.
         kernel(
             "sockets, unsent",
-            config.max_connections,
+            connections,
             connection::unsent_cost(size(config.socket_unsent)) as u64,
             "--max-connections",
             "hostile",

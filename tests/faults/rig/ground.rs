@@ -63,6 +63,7 @@ impl Ground {
             .env("DATABASE_URL", &self.url)
             .env("CONTENT_DIR", self.folder.path())
             .env("LISTEN", "127.0.0.1:0")
+            .env("ADMIN_LISTEN", "127.0.0.1:0")
             .env("MEMORY_LIMIT", "1GiB")
             // Clients of one address that never pause.
             .env("RATE_LIMIT_PERIOD", "1us")

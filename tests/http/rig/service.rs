@@ -28,14 +28,19 @@ struct Cli {
 }
 
 /// What a test may set otherwise.
-const DEFAULTS: [(&str, &str); 3] =
-    [("--listen", "127.0.0.1:0"), ("--memory-limit", "1GiB"), ("--shutdown-timeout", "10s")];
+const DEFAULTS: [(&str, &str); 4] = [
+    ("--listen", "127.0.0.1:0"),
+    ("--admin-listen", "127.0.0.1:0"),
+    ("--memory-limit", "1GiB"),
+    ("--shutdown-timeout", "10s"),
+];
 
 /// A running service.
 pub struct Service {
     pub app: Arc<App>,
     pub connections: Arc<Connections>,
     pub address: SocketAddr,
+    pub admin: SocketAddr,
     /// Ends the waiting of a shutdown.
     pub force: CancellationToken,
     stop: CancellationToken,
@@ -74,11 +79,13 @@ impl Service {
         let (uploads, downloads) =
             (app.uploads.available_permits(), app.downloads.available_permits());
         let address = application.local_addr().unwrap();
+        let admin = application.admin_addr().unwrap();
         let run = application.run(stop.clone().cancelled_owned(), force.clone().cancelled_owned());
         Self {
             app,
             connections,
             address,
+            admin,
             force,
             stop,
             running: TaskTracker::new().spawn(run),

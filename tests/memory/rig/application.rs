@@ -76,6 +76,7 @@ impl Home {
             ["--database-url", &url],
             ["--content-dir", folder],
             ["--listen", "127.0.0.1:0"],
+            ["--admin-listen", "127.0.0.1:0"],
             ["--memory-limit", "1GiB"],
             ["--max-uploads", "32"],
             ["--max-downloads", "32"],

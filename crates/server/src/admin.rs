@@ -1,0 +1,51 @@
+//! The admin listener: places of its own, to the very end of a shutdown.
+
+use std::sync::Arc;
+
+use handler::App;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{Settings, Shutdown};
+use crate::listener::{SocketBuffers, accept};
+use crate::registry::Connections;
+
+/// Connections to the admin listener at most: a prober, a scraper, a person, and
+/// one to spare. One more closes the longest idle.
+pub const CONNECTIONS: usize = 4;
+
+/// The admin listener at work.
+#[derive(Debug)]
+pub struct Admin {
+    shutdown: Shutdown,
+    tasks: TaskTracker,
+}
+
+impl Admin {
+    /// Accepts from now on, until [`Admin::end`].
+    #[must_use]
+    pub fn start(
+        listener: TcpListener,
+        app: Arc<App>,
+        buffers: SocketBuffers,
+        settings: Settings,
+    ) -> Self {
+        let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
+        let (inner, connections) = (tasks.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let places = Connections::new(Arc::new(Semaphore::new(CONNECTIONS)));
+            let service = handler::admin(app);
+            accept(listener, buffers, &places, service, settings, &connections, &inner).await;
+        });
+        Self { shutdown, tasks }
+    }
+
+    /// Closes listener and connections; what is asked at this moment has no answer.
+    pub async fn end(self) {
+        self.shutdown.graceful.cancel();
+        self.shutdown.forced.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
