@@ -14,6 +14,9 @@
 //! | silent, slow and stalled clients, alone | each holds its place until its deadline, and leaves nothing | `clients::who_is_slow_or_silent_holds_a_place_until_its_deadline` |
 //! | the same, at the connection cap | probes are answered within a second; places come back | `clients::at_the_connection_cap_probes_are_answered_and_places_come_back` |
 //! | an honest slow upload of 2 GiB | 201, whatever it takes | `clients::an_honest_slow_upload_is_never_cut_off` |
+//! | two servers on one database and folder | each gives what the other takes, and follows its changes | `replicas::what_one_replica_takes_the_other_gives_and_a_change_is_seen_by_both` |
+//! | one deletes what the other sends | it is sent whole | `replicas::a_download_of_one_replica_outlives_a_delete_by_the_other` |
+//! | one sweeps while the other receives; one dies | nothing held is swept; the other goes on | `replicas::one_replica_sweeps_nothing_of_the_other_and_goes_on_without_it` |
 //! | no file descriptor is left | who is there is served, who comes waits; then all goes on | `descriptors::without_descriptors_it_waits_and_goes_on` |
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -22,6 +25,7 @@ mod clients;
 mod database;
 mod descriptors;
 mod kill;
+mod replicas;
 mod rig;
 mod signals;
 

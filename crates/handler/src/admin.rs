@@ -11,9 +11,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
-use http::Request;
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Request};
 use tower::{Service, ServiceBuilder};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::App;
 use crate::probes::{LIVEZ, READYZ, livez, readyz};
@@ -41,5 +43,9 @@ pub fn admin(
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .map_response(render)
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
         .service(routes)
 }

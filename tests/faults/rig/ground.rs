@@ -126,17 +126,27 @@ impl Ground {
 
     /// Makes all that is on disk as old as the sweep asks for.
     pub fn age(&self) {
-        for folder in [self.content(), self.staging()] {
-            for name in names(&folder) {
-                let file = File::open(folder.join(name)).unwrap();
-                file.set_modified(SystemTime::now() - OLD).unwrap();
-            }
-        }
+        age(&self.content());
+        self.age_staged();
+    }
+
+    /// The same, of staged uploads alone.
+    pub fn age_staged(&self) {
+        age(&self.staging());
     }
 
     /// Content and records are of the same files, and nothing is staged.
     pub async fn is_whole(&self) -> bool {
         self.staged() == 0 && self.contents() == self.records().await.into_keys().collect()
+    }
+}
+
+fn age(folder: &Path) {
+    for name in names(folder) {
+        // One may be gone by the time that it is opened.
+        if let Ok(file) = File::open(folder.join(name)) {
+            file.set_modified(SystemTime::now() - OLD).unwrap();
+        }
     }
 }
 
