@@ -17,17 +17,22 @@
 //! | two servers on one database and folder | each gives what the other takes, and follows its changes | `replicas::what_one_replica_takes_the_other_gives_and_a_change_is_seen_by_both` |
 //! | one deletes what the other sends | it is sent whole | `replicas::a_download_of_one_replica_outlives_a_delete_by_the_other` |
 //! | one sweeps while the other receives; one dies | nothing held is swept; the other goes on | `replicas::one_replica_sweeps_nothing_of_the_other_and_goes_on_without_it` |
+//! | a newer version migrates the database | the older one goes on, and starts again | `versions::a_server_survives_the_migration_of_a_newer_version` |
+//! | an older version on this one's schema | what it asks is answered, and what it writes is read | `versions::what_an_older_version_asks_is_answered` |
+//! | the clock steps, by hours, either way | no file is lost or swept, no deadline passes, no answer is dated later than it is | `clock::a_clock_that_steps_changes_nothing` |
 //! | no file descriptor is left | who is there is served, who comes waits; then all goes on | `descriptors::without_descriptors_it_waits_and_goes_on` |
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod clients;
+mod clock;
 mod database;
 mod descriptors;
 mod kill;
 mod replicas;
 mod rig;
 mod signals;
+mod versions;
 
 /// A name in the table that is no test says nothing.
 #[test]

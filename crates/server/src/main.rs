@@ -130,7 +130,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 
 async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
     let pool = application::connect(config).await?;
-    storage::MIGRATOR.run(&pool).await.context("the migrations could not be applied")?;
+    storage::migrate(&pool).await.context("the migrations could not be applied")?;
     pool.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,16 @@ pub use sqlx::{Error, PgPool};
 /// The migrations of `migrations/`, compiled in.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
+/// Applies what is missing. A database of a newer version stays as it is: an older
+/// one that is rolled back to goes on with it.
+///
+/// # Errors
+/// A migration that fails or has changed since, a database out of reach.
+pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut migrator = sqlx::migrate::Migrator::with_migrations(MIGRATOR.migrations.to_vec());
+    migrator.set_ignore_missing(true).run(pool).await
+}
+
 /// Whether every migration that this build knows has been applied. A newer
 /// database is fine: migrations expand before they contract.
 ///

@@ -50,6 +50,11 @@ impl Ground {
         ground
     }
 
+    /// The database's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A server, not yet started.
     pub fn command(&self) -> Command {
         let mut command = Command::new(server_binary());

@@ -133,8 +133,13 @@ fn fresh() -> Vec<u8> {
     std::iter::repeat_with(next).flatten().take(size).collect()
 }
 
+pub fn sha256(bytes: &[u8]) -> Vec<u8> {
+    Sha256::digest(bytes).to_vec()
+}
+
+/// SHA-256 in hex.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn upload(client: &mut Client, told: &Mutex<Told>) -> bool {
