@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
 use tests::{Client, Request, Target, eventually};
 
 use crate::rig::load::digest;
@@ -13,6 +14,9 @@ const FINE: [u16; 5] = [200, 201, 204, 404, 503];
 
 /// How long the load goes on before, during and after.
 const WHILE: Duration = Duration::from_secs(1);
+
+/// For an answer that has come.
+const LEEWAY: Duration = Duration::from_millis(500);
 
 /// Longer than the service waits for the database's answer, and for a connection.
 const GIVEN_UP: Duration = Duration::from_secs(18);
@@ -95,9 +99,28 @@ async fn a_database_that_stops_is_waited_for_by_the_clients() {
 async fn a_database_that_stalls_is_given_up_and_comes_back() {
     let postgres = Postgres::start("stall");
     let ground = Ground::with(postgres.url());
-    let server = ground.server(&["--pool-timeout", "500ms"]);
+    // As many connections as there are requests: each waits for an answer, not for a turn.
+    let server = ground.server(&["--pool-timeout", "500ms", "--pool-connections", "16"]);
     let load = Load::start(server.address);
     tokio::time::sleep(WHILE).await;
+    // Some wait for an answer at that moment: a lock makes them.
+    let mut lock = PgConnection::connect(ground.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE files IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut lock)
+        .await
+        .unwrap();
+    let mut waiting = Vec::new();
+    for target in ["/v1/files", "/v1/files/export"] {
+        let mut client = Client::connect(server.address).await.unwrap();
+        client.request(&Request::get(target)).await.unwrap();
+        waiting.push(client);
+    }
+    eventually("they wait", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                     AND query LIKE '%ORDER BY id DESC%'";
+        sqlx::query_scalar::<_, i64>(query).fetch_one(&mut lock).await.unwrap() >= 2
+    })
+    .await;
     let before = load.told();
     let stalled = postgres.stall();
     let begin = Instant::now();
@@ -116,7 +139,13 @@ async fn a_database_that_stalls_is_given_up_and_comes_back() {
     }
     let during = between(&before, &load.told());
     assert!(during.get(&503).is_some_and(|count| *count > 5), "{during:?}");
+    for mut client in waiting {
+        let answer = tokio::time::timeout(LEEWAY, client.response(false)).await;
+        let answer = answer.expect("it was given up").unwrap();
+        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
+    }
     drop(stalled);
+    drop(lock);
     ready(&server, 200).await;
     recovered(&load).await;
     let told = load.end().await;
