@@ -96,7 +96,7 @@ impl Witness {
     }
 
     /// Neither was cut off, nor is what was staged swept.
-    async fn is_served(mut self) {
+    async fn serve_on(mut self) {
         self.upload.send("o").await.unwrap();
         assert_eq!(self.upload.response(false).await.unwrap().status, 201);
         let answer = self.client.exchange(&Request::get("/readyz")).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_clock_that_steps_changes_nothing() {
         step(&offset, hours);
         // The sweep comes by meanwhile.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        witness.is_served().await;
+        witness.serve_on().await;
         let answer = client.exchange(&Request::post("/v1/files?name=a", "hello")).await.unwrap();
         assert_eq!(answer.status, 201, "{}", answer.text());
         stored.push(answer.field("location").unwrap().to_owned());
