@@ -3,24 +3,17 @@
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tests::Request;
+use uuid::Uuid;
 
-use crate::rig::{File, Service, problem};
+use crate::rig::{File, Service, problem, routes};
 
 fn hash(token: &str) -> String {
     Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn every_route() -> [Request; 6] {
-    let file = format!("/v1/files/{}", uuid::Uuid::nil());
-    let content = format!("{file}/content");
-    [
-        Request::post("/v1/files?name=a", "hello"),
-        Request::get(&file),
-        Request::delete(file),
-        Request::get(content),
-        Request::get("/v1/files"),
-        Request::get("/no/such/route"),
-    ]
+/// Every route, and one that is none.
+fn every_route() -> impl Iterator<Item = Request> {
+    routes::requests(Uuid::nil()).into_iter().chain([Request::get("/no/such/route")])
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
@@ -130,7 +123,7 @@ async fn a_request_names_one_host(database: PgPool) {
     for flags in [&[][..], &["--tokens-sha256", &hash("secret")]] {
         let service = Service::start(&database, flags).await;
         let host = service.address.to_string();
-        for request in every_route().into_iter().chain([Request::get("/livez")]) {
+        for request in every_route().chain([Request::get("/livez")]) {
             let request = request.field("authorization", "Bearer secret");
             let none = service.ask(request.clone().without_host()).await;
             problem(&none, 400, "bad-request");

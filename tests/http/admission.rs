@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use tests::{Client, Request};
 
-use crate::rig::{Service, content, eventually, problem};
+use crate::rig::{Service, content, eventually, problem, routes};
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_response_that_is_not_read_holds_its_place_and_probes_need_none(database: PgPool) {
@@ -12,11 +12,7 @@ async fn a_response_that_is_not_read_holds_its_place_and_probes_need_none(databa
     let mut client = Client::connect_narrow(service.address, 16 << 10).await.unwrap();
     client.request(&Request::get(&file.content)).await.unwrap();
     assert_eq!(client.head().await.unwrap().status, 200);
-    for request in [
-        Request::get(&file.record),
-        Request::post("/v1/files?name=a", "x"),
-        Request::get("/no/such/route"),
-    ] {
+    for request in routes::requests(file.id).into_iter().chain([Request::get("/no/such/route")]) {
         problem(&service.ask(request).await, 503, "busy");
     }
     for probe in ["/livez", "/readyz"] {

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tests::Request;
 
 use crate::rig::wire::Wire;
-use crate::rig::{Service, eventually, problem};
+use crate::rig::{Service, eventually, problem, routes};
 
 const POST: &str = "/v1/files?name=a";
 
@@ -17,12 +17,7 @@ async fn without_its_database_the_service_says_later_and_keeps_nothing(database:
     let service = Service::start(&database, &flags).await;
     let file = service.store("a", "hello").await;
     wire.cut().await;
-    for request in [
-        Request::post(POST, "hello"),
-        Request::get(&file.record),
-        Request::get(&file.content),
-        Request::delete(&file.record),
-    ] {
+    for request in routes::requests(file.id) {
         problem(&service.ask(request).await, 503, "unavailable");
     }
     let head = service.ask(Request::head(&file.content)).await;
@@ -36,12 +31,13 @@ async fn without_its_database_the_service_says_later_and_keeps_nothing(database:
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn who_finds_no_database_connection_in_time_is_told_later(database: PgPool) {
-    let flags = ["--pool-connections", "1", "--pool-timeout", "500ms"];
+    let flags = ["--pool-connections", "1", "--pool-timeout", "200ms"];
     let service = Service::start(&database, &flags).await;
     let file = service.store("a", "hello").await;
     let held = service.app.pool.acquire().await.unwrap();
-    problem(&service.ask(Request::get(&file.record)).await, 503, "unavailable");
-    problem(&service.ask(Request::post(POST, "hello")).await, 503, "unavailable");
+    for request in routes::requests(file.id) {
+        problem(&service.ask(request).await, 503, "unavailable");
+    }
     drop(held);
     assert_eq!(service.ask(Request::get(&file.record)).await.status, 200);
     service.end().await;

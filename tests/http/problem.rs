@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgPool};
 use tests::{Request, Response};
 
-use crate::rig::{Service, problem};
+use crate::rig::{Service, problem, routes};
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn what_is_no_route_is_not_found(database: PgPool) {
@@ -39,20 +39,13 @@ async fn what_is_no_route_is_not_found(database: PgPool) {
 async fn a_method_that_is_not_allowed_is_told_which_are(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let file = service.store("a", "hello").await;
-    for (target, allowed) in [
-        ("/v1/files", "GET, HEAD, POST"),
-        ("/v1/files/export", "GET, HEAD"),
-        (&file.record, "DELETE, GET, HEAD, PATCH"),
-        (&format!("{}/stats", file.record), "GET, HEAD"),
-        (&file.content, "GET, HEAD"),
-        ("/livez", "GET, HEAD"),
-        ("/readyz", "GET, HEAD"),
-    ] {
+    let probes = routes::PROBES.map(|(target, allowed)| (target.to_owned(), allowed));
+    for (target, allowed) in routes::targets(file.id).chain(probes) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             if allowed.contains(method) {
                 continue;
             }
-            let answer = service.ask(Request::new(method, target)).await;
+            let answer = service.ask(Request::new(method, &target)).await;
             problem(&answer, 405, "http");
             let allow = answer.field("allow").unwrap_or_default();
             let mut methods: Vec<&str> = allow.split(',').map(str::trim).collect();
@@ -89,12 +82,7 @@ async fn a_query_that_fails_is_in_the_log_and_not_in_the_answer(database: PgPool
     let file = service.store("a", "hello").await;
     let rename = |from: &str, to: &str| AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
     sqlx::query(rename("files", "elsewhere")).execute(&database).await.unwrap();
-    for request in [
-        Request::post("/v1/files?name=a", "hello"),
-        Request::get(&file.record),
-        Request::get(&file.content),
-        Request::delete(&file.record),
-    ] {
+    for request in routes::requests(file.id) {
         problem(&service.ask(request).await, 500, "internal");
     }
     assert_eq!(service.ask(Request::head(&file.content)).await.status, 500);

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tests::{Request, Response};
 
-use crate::rig::{Service, problem};
+use crate::rig::{Service, problem, routes};
 
 const BURST: usize = 3;
 const SLOW: [&str; 4] = ["--rate-limit-burst", "3", "--rate-limit-period", "1h"];
@@ -35,6 +35,9 @@ async fn who_asks_too_often_is_told_when_to_come_again(database: PgPool) {
     refused(&answer);
     let seconds: u32 = answer.field("retry-after").unwrap().parse().unwrap();
     assert!((3590..=3601).contains(&seconds), "{seconds}");
+    for request in routes::requests(uuid::Uuid::nil()) {
+        refused(&service.ask(request).await);
+    }
     // What a client forges makes it no other client: no proxy is trusted.
     refused(&as_from(&service, "192.0.2.77").await);
     // Whoever watches the service is not shut out by whoever floods it.

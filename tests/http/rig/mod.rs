@@ -2,6 +2,7 @@
 //! and a folder of its own.
 
 pub mod expect;
+pub mod routes;
 pub mod rows;
 pub mod service;
 pub mod wire;
