@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use sqlx::PgPool;
 use tests::Request;
 
-use crate::rig::{Service, problem};
+use crate::rig::{Service, eventually, problem};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -155,5 +155,38 @@ async fn a_body_that_never_ends_is_refused_when_it_is_too_large(database: PgPool
         .body(tests::message::chunk(&[b' '; 5000]));
     client.request(&head).await.unwrap();
     problem(&client.response(false).await.unwrap(), 413, "too-large");
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_body_that_stalls_is_told_and_changes_nothing(database: PgPool) {
+    let service =
+        Service::start(&database, &["--upload-timeout", "200ms", "--max-requests", "1"]).await;
+    let file = service.store("a", "hello").await;
+    let whole = "{\"name\":\"b\"}";
+    let cut = |body: &[u8]| body[..body.len() - 1].to_vec();
+    let patch = || Request::patch(&file.record, whole);
+    let chunked = Request::new("PATCH", &file.record)
+        .field("transfer-encoding", "chunked")
+        .field("content-type", "application/json");
+    let zipped = gzip(whole.as_bytes());
+    // With nothing of it, with some, without the end of the chunks, compressed.
+    for request in [
+        patch().body(""),
+        patch().body(cut(whole.as_bytes())),
+        chunked.body(tests::message::chunk(whole.as_bytes())),
+        Request::patch(&file.record, &zipped[..])
+            .field("content-encoding", "gzip")
+            .body(cut(&zipped)),
+    ] {
+        let mut client = service.client().await;
+        client.request(&request).await.unwrap();
+        problem(&client.response(false).await.unwrap(), 408, "stalled");
+        // What is still to come of the body must not be taken for a request.
+        assert_eq!(client.rest().await.unwrap(), b"");
+        eventually("its place is free", async || service.app.requests.available_permits() == 1)
+            .await;
+    }
+    assert!(service.ask(Request::get(&file.record)).await.text().contains("\"name\":\"a\""));
     service.end().await;
 }

@@ -14,7 +14,7 @@
 //! | 400 body | `upload::a_broken_body_leaves_nothing_behind`, `lengths::a_body_that_ends_before_its_length_is_told_and_not_kept` |
 //! | 201 form | `multipart::files_of_one_form_are_published_together` |
 //! | 400, 413, 422 form | `multipart::a_form_that_is_none_is_refused`, `multipart::a_head_that_never_ends_is_refused`, `multipart::all_files_of_a_form_or_none` |
-//! | 408 | `upload::a_stalled_upload_is_told_and_leaves_nothing_behind` |
+//! | 408 | `upload::a_stalled_upload_is_told_and_leaves_nothing_behind`, `multipart::a_form_that_stalls_is_told_and_leaves_nothing_behind` |
 //! | 413 | `lengths::a_length_too_large_is_refused_before_the_body`, `lengths::a_client_that_is_still_sending_sees_the_refusal` |
 //! | 415 | `upload::encoded_content_is_refused` |
 //! | 422 name | `names::names_that_deceive_or_are_none_are_refused` |
@@ -44,6 +44,7 @@
 //! | 200 | `rename::the_answer_is_the_record_with_its_new_tag`, `rename::a_condition_that_holds_lets_the_rename_through` |
 //! | 400 | `json::what_is_not_json_of_this_shape_is_refused`, `json::a_coding_that_is_broken_is_refused` |
 //! | 404 | `rename::what_is_not_there_cannot_be_renamed` |
+//! | 408 | `json::a_body_that_stalls_is_told_and_changes_nothing` |
 //! | 412 | `rename::a_rename_of_another_state_is_refused`, `rename::of_two_renames_at_once_one_is_told_that_it_came_second` |
 //! | 413 | `json::a_body_too_large_is_refused_compressed_or_not` |
 //! | 415 | `json::what_is_said_to_be_no_json_is_refused` |

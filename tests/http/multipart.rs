@@ -153,3 +153,31 @@ async fn a_head_that_never_ends_is_refused(database: PgPool) {
     assert_eq!(service.contents(), [file.id.to_string()].into());
     service.end().await;
 }
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_form_that_stalls_is_told_and_leaves_nothing_behind(database: PgPool) {
+    let flags = ["--upload-timeout", "200ms", "--max-uploads", "1"];
+    let service = Service::start(&database, &flags).await;
+    let good = file("good", "hello");
+    let half = "--XX\r\nContent-Disposition: form-data; filename=\"b\"\r\n\r\nhalf";
+    for begun in [
+        String::new(),
+        "--X".to_owned(),
+        // In a part's head, in its content, in a part that is no file.
+        good.clone() + &half[..30],
+        good.clone() + half,
+        good.clone() + &half.replace("filename", "name"),
+        // Before the last boundary, and within it.
+        good.clone(),
+        good.clone() + "--XX",
+    ] {
+        let request = form(begun.clone() + &"x".repeat(100)).body(begun.clone());
+        let mut client = service.client().await;
+        client.request(&request).await.unwrap();
+        problem(&client.response(false).await.unwrap(), 408, "stalled");
+        assert_eq!(client.rest().await.unwrap(), b"", "{begun:?}");
+        service.at_rest().await;
+        assert!(service.contents().is_empty(), "{begun:?}");
+    }
+    service.end().await;
+}

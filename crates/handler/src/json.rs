@@ -23,9 +23,6 @@ use crate::Problem;
 /// escaped, fits twice. More is 413. Held by the memory test `body_limit`.
 pub const MAX_JSON: usize = 4 * 1024;
 
-/// How long it may take to come; then 408.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The heap that a body may hold, in bytes, until it is a value: gzip's window and
 /// its input and output, where a client uses it (50.8 KiB, measured), and what
 /// came of it. Held by the memory test `body_limit`.
@@ -34,11 +31,16 @@ pub const fn cost() -> usize {
     2 * MAX_JSON + 44 * 1024
 }
 
-/// Reads a body as JSON.
+/// Reads a body as JSON. It must be there within `patience`: whole, as it is no
+/// larger than what an upload must bring in such a window.
 ///
 /// # Errors
 /// 400 (no JSON, or not of this shape), 408, 413, 415.
-pub async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+pub async fn read<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+) -> Result<T, Problem> {
     let essence = |of: ContentType| mime_essence(&of.to_string());
     let content_type = headers.contains_key(CONTENT_TYPE).then(|| headers.typed_get().map(essence));
     if !matches!(
@@ -50,7 +52,7 @@ pub async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Resul
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Problem::new(status, "unsupported", title, detail));
     }
-    let bytes = tokio::time::timeout(PATIENCE, collect(body)).await;
+    let bytes = tokio::time::timeout(patience, collect(body)).await;
     let bytes = bytes.map_err(|_| Problem::timed_out("the body did not come in time"))??;
     // serde takes an array for a struct too, its members by their place.
     if bytes.trim_ascii_start().first() != Some(&b'{') {

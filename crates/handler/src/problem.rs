@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use storage::LoadError;
@@ -143,6 +143,10 @@ pub fn render(mut response: Response) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         headers.entry(RETRY_AFTER).or_insert(RETRY_SECONDS.into());
+    }
+    if status == StatusCode::REQUEST_TIMEOUT {
+        // RFC 9110, section 15.5.9: what is still to come can't be told from a request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = Body::from(body);
     response

@@ -175,7 +175,7 @@ pub async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = id(path)?;
-    let Change { name } = json::read(&headers, body).await?;
+    let Change { name } = json::read(&headers, body, app.upload_limits.stall).await?;
     let name = name::check(name)?;
     let revision = seen(&app, id, &headers).await?;
     let renamed = files::rename(&app.pool, id, revision, &name).await;

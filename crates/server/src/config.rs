@@ -140,7 +140,7 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub write_timeout: Duration,
 
-    /// In each such window 4 KiB of an upload must come; else 408
+    /// In each such window 4 KiB of an upload must come, and a JSON body whole; else 408
     #[arg(long, env, global = true, default_value = "30s", value_parser = duration)]
     pub upload_timeout: Duration,
 

@@ -29,6 +29,9 @@ pub fn problem(response: &Response, status: u16, kind: &str) -> String {
     if matches!(kind, "internal" | "unavailable" | "storage-full") {
         assert_eq!(document.get("detail"), None, "the cause is for the log: {text}");
     }
+    if status == 408 {
+        assert_eq!(response.field("connection"), Some("close"), "{response:?}");
+    }
     let later: Option<u32> = response.field("retry-after").map(|later| later.parse().unwrap());
     match status {
         429 | 503 => assert!(later.is_some_and(|seconds| seconds >= 1), "{response:?}"),

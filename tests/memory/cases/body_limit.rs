@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use axum::body::{Body, Bytes};
@@ -57,6 +58,9 @@ const LIMIT: usize = 2 * 1024 * 1024;
 
 /// What a bomb becomes, in bytes.
 const BOMB: usize = 8 * 1024 * 1024;
+
+/// Longer than any body here takes to come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn pattern(home: &Home) -> Result<Report> {
     let rig = home.build(&[]).await?;
@@ -191,7 +195,7 @@ async fn unit(metric: &str, hostile: &Hostile, status: &str) -> Result<Sample> {
             .map_request(|request: Request<_>| request.map(Body::new))
             .service(service_fn(async |request: Request<Body>| {
                 let (parts, body) = request.into_parts();
-                let response = match json::read::<Change>(&parts.headers, body).await {
+                let response = match json::read::<Change>(&parts.headers, body, PATIENCE).await {
                     Ok(change) => change.name.len().to_string().into_response(),
                     Err(problem) => problem.into_response(),
                 };
