@@ -1,5 +1,6 @@
 //! Conditional requests (RFC 9110, section 13): records and content alike.
 
+use httpdate::parse_http_date;
 use sqlx::PgPool;
 use tests::{Request, Response};
 
@@ -122,6 +123,56 @@ async fn an_if_match_that_cannot_be_read_holds_for_nothing(database: PgPool) {
             let [get, head] = target.ask(&service, &[("if-match", value)]).await;
             problem(&get, 412, "precondition-failed");
             assert_eq!(head.status, 412, "{value}");
+        }
+    }
+    service.end().await;
+}
+
+/// Makes both times of a record those, before it is read for the first time.
+async fn at(database: &PgPool, service: &Service, time: &str) -> File {
+    let file = service.store("a", "hello").await;
+    let update = "UPDATE files SET created_at = $1::text::timestamptz,
+                                   updated_at = $1::text::timestamptz WHERE id = $2";
+    sqlx::query(update).bind(time).bind(file.id).execute(database).await.unwrap();
+    file
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn the_date_that_was_sent_holds_for_the_fraction_of_a_second_behind_it(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let date = "Thu, 01 Jan 2026 10:00:00 GMT";
+    for time in ["2026-01-01 10:00:00.999999+00", "2026-01-01 13:30:00.000001+03:30"] {
+        let file = at(&database, &service, time).await;
+        for target in [&file.record, &file.content] {
+            let asked = |name| Request::get(target).field(name, date);
+            let got = service.ask(Request::get(target)).await;
+            assert_eq!(got.field("last-modified"), Some(date), "{time}");
+            assert_eq!(service.ask(asked("if-modified-since")).await.status, 304, "{time}");
+            assert_eq!(service.ask(asked("if-unmodified-since")).await.status, 200, "{time}");
+        }
+        let range = Request::get(&file.content).field("range", "bytes=1-2");
+        assert_eq!(service.ask(range.field("if-range", date)).await.status, 206, "{time}");
+    }
+    service.end().await;
+}
+
+/// RFC 9110, section 8.8.2.1. The database's clock may be ahead, or step back.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn nothing_was_modified_later_than_its_answer(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    for time in ["2099-01-01 10:00:00+00", "9999-12-31 23:59:59.999999+00"] {
+        let file = at(&database, &service, time).await;
+        for request in [
+            Request::get(&file.record),
+            Request::get(&file.content),
+            Request::get(&file.content).field("range", "bytes=1-2"),
+            Request::get(&file.content).field("if-none-match", &file.etag),
+            Request::patch(&file.record, "{\"name\":\"b\"}"),
+        ] {
+            let answer = service.ask(request).await;
+            assert!(matches!(answer.status, 200 | 206 | 304), "{time}: {}", answer.text());
+            let of = |name| parse_http_date(answer.field(name).unwrap()).unwrap();
+            assert!(of("last-modified") <= of("date"), "{time}: {answer:?}");
         }
     }
     service.end().await;

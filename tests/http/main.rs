@@ -71,7 +71,8 @@
 //!
 //! | record and content | test |
 //! | --- | --- |
-//! | 304 | `conditional::what_a_client_has_already_is_not_sent_again` |
+//! | 200, 206 | `conditional::nothing_was_modified_later_than_its_answer` |
+//! | 304 | `conditional::what_a_client_has_already_is_not_sent_again`, `conditional::the_date_that_was_sent_holds_for_the_fraction_of_a_second_behind_it` |
 //! | 404 | `download::what_is_not_there_is_not_found` |
 //! | 412 | `conditional::a_precondition_that_does_not_hold_is_told` |
 //!

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::conditional::{Precondition, Unsatisfiable, Validators, evaluate, range};
-use crate::record::{id, strong_etag, truncated};
+use crate::record::{id, last_modified, strong_etag};
 use crate::repr_digest::{self, REPR_DIGEST};
 use crate::{App, Problem, name};
 
@@ -80,7 +80,7 @@ async fn find(app: &App, id: Uuid) -> Result<(Arc<FileRecord>, Validators), Prob
     let record = app.records.get(id).await?;
     let etag = strong_etag(&record.sha256)?;
     // Of the content: renaming does not change it.
-    let last_modified = truncated(record.created_at);
+    let last_modified = last_modified(record.created_at);
     Ok((record, Validators { etag, last_modified }))
 }
 

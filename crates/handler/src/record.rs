@@ -117,7 +117,7 @@ fn representation(record: &FileRecord) -> Result<(Vec<u8>, Validators), Problem>
     let body = Record::from(record).to_json();
     // By the bytes themselves: another serialisation is another representation.
     let etag = strong_etag(&Sha256::digest(&body)[..16])?;
-    Ok((body, Validators { etag, last_modified: truncated(record.updated_at) }))
+    Ok((body, Validators { etag, last_modified: last_modified(record.updated_at) }))
 }
 
 /// The record, with a strong ETag.
@@ -239,8 +239,11 @@ pub fn strong_etag(bytes: &[u8]) -> Result<ETag, Problem> {
     format!("\"{}\"", Hex(bytes)).parse().map_err(|_| Problem::internal())
 }
 
-/// To the second, which is all that HTTP dates have.
+/// A time as Last-Modified says it: to the second, which is all that HTTP dates
+/// have, and not later than now, wherever the database's clock may be (RFC 9110,
+/// section 8.8.2.1).
 #[must_use]
-pub fn truncated(at: OffsetDateTime) -> std::time::SystemTime {
+pub fn last_modified(at: OffsetDateTime) -> std::time::SystemTime {
+    let at = at.min(OffsetDateTime::now_utc());
     at.replace_nanosecond(0).unwrap_or(at).into()
 }
