@@ -147,3 +147,46 @@ async fn probes_are_open_to_all(database: PgPool) {
     }
     service.end().await;
 }
+
+/// RFC 9112, section 3.2.2: a target may name its host, and a server must read it.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_target_may_name_this_service_as_host_does(database: PgPool) {
+    for flags in [&[][..], &["--tokens-sha256", &hash("secret")]] {
+        let service = Service::start(&database, flags).await;
+        let url = format!("http://{}/v1/files", service.address);
+        let with_token = |request: Request| request.field("authorization", "Bearer secret");
+        let post = service.ask(with_token(Request::post(format!("{url}?name=a"), "hello"))).await;
+        let file = File::of(&post);
+        let content = Request::get(format!("{url}/{}/content", file.id));
+        assert_eq!(service.ask(with_token(content)).await.text(), "hello");
+        let delete = with_token(Request::delete(format!("{url}/{}", file.id)));
+        assert_eq!(service.ask(delete).await.status, 204);
+        service.end().await;
+    }
+}
+
+/// The target's host counts, and Host must be the same: where they differ, whatever
+/// was checked by one could be asked of the other.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_target_that_names_another_host_is_refused(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let (own, port) = (service.address.to_string(), service.address.port());
+    let elsewhere = "files.example".to_owned();
+    let localhost = format!("localhost:{port}");
+    for (target, host) in [
+        (&elsewhere, &own),
+        (&own, &elsewhere),
+        (&elsewhere, &elsewhere),
+        (&format!("{own}@files.example"), &own),
+        (&format!("files.example@{own}"), &own),
+        // Both are this machine's, but the page at one is no page of the other.
+        (&format!("127.0.0.1:{}", port ^ 1), &own),
+        (&localhost, &own),
+    ] {
+        let request = Request::get(format!("http://{target}/v1/files")).field("host", host);
+        for request in [request.clone(), request.field("origin", format!("http://{host}"))] {
+            problem(&service.ask(request).await, 403, "foreign-origin");
+        }
+    }
+    service.end().await;
+}

@@ -83,9 +83,10 @@
 //!
 //! | every route | test |
 //! | --- | --- |
+//! | 2xx, by its whole URL | `access::a_target_may_name_this_service_as_host_does` |
 //! | 400 Host | `access::a_request_names_one_host` |
 //! | 401 | `access::without_its_token_nothing_is_told` |
-//! | 403 | `access::without_tokens_pages_from_elsewhere_are_refused` |
+//! | 403 | `access::without_tokens_pages_from_elsewhere_are_refused`, `access::a_target_that_names_another_host_is_refused` |
 //! | 404 no route | `problem::what_is_no_route_is_not_found` |
 //! | 405 | `problem::a_method_that_is_not_allowed_is_told_which_are` |
 //! | 500 query | `problem::a_query_that_fails_is_in_the_log_and_not_in_the_answer` |

@@ -4,7 +4,8 @@
 //! service listens on loopback only, and a browser is the danger: a page from
 //! elsewhere may send it requests (CSRF), or pass for its own origin (DNS
 //! rebinding). So Host must name this machine, Origin must be this service, and
-//! Sec-Fetch-Site must not say otherwise.
+//! Sec-Fetch-Site must not say otherwise. A target that names a host by itself
+//! (RFC 9112, section 3.2.2) must name the same one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -115,10 +116,9 @@ fn find(tokens: &[[u8; 32]], headers: &HeaderMap) -> Option<u16> {
 
 fn is_own_origin(uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(Ok(host)) = headers.get(HOST).map(HeaderValue::to_str) else { return false };
-    let names_us =
-        |authority: &Authority| is_loopback(authority.host()) && !authority.as_str().contains('@');
-    let host_is_us = host.parse().is_ok_and(|authority| names_us(&authority));
-    let target_is_us = uri.authority().is_none_or(names_us);
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let host_is_us = is_loopback(authority.host()) && !host.contains('@');
+    let target_is_us = uri.authority().is_none_or(|target| *target == authority);
 
     let mut origins = headers.get_all(ORIGIN).iter();
     let origin_is_us = origins.all(|origin| {
