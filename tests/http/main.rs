@@ -28,6 +28,7 @@
 //!
 //! | `GET`, `HEAD /v1/files` | test |
 //! | --- | --- |
+//! | 200 encoded | `compression::what_is_encoded_decodes_to_the_same`, `compression::head_says_how_get_would_be_encoded`, `compression::without_an_encoder_the_response_is_sent_as_it_is` |
 //! | 200 | `list::the_newest_file_comes_first_and_each_is_its_record`, `list::a_walk_finds_what_stands_once_while_others_come_and_go` |
 //! | 400, 422 | `list::a_list_that_cannot_be_is_refused` |
 //! | 503 permits | `export::one_export_too_many_is_refused_and_the_place_comes_back` |
@@ -90,7 +91,8 @@
 //! | 404 no route | `problem::what_is_no_route_is_not_found` |
 //! | 405 | `problem::a_method_that_is_not_allowed_is_told_which_are` |
 //! | 500 query | `problem::a_query_that_fails_is_in_the_log_and_not_in_the_answer` |
-//! | 429 | `rate_limit::who_asks_too_often_is_told_when_to_come_again` |
+//! | no 406 | `compression::what_a_client_accepts_never_makes_an_answer_an_error` |
+//! | 429 | `rate_limit::who_asks_too_often_is_told_when_to_come_again`, `rate_limit::who_walks_many_networks_shuts_few_others_out` |
 //! | 503 requests | `admission::a_response_that_is_not_read_holds_its_place_and_probes_need_none` |
 //! | 503 database | `database::without_its_database_the_service_says_later_and_keeps_nothing`, `database::who_finds_no_database_connection_in_time_is_told_later` |
 //! | 503 connections | `connections::with_every_connection_busy_one_more_is_told_later` |

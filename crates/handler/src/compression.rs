@@ -9,13 +9,18 @@
 //! it is right either way.
 //!
 //! What has an ETag is never encoded: the tag is strong, and names the bytes.
+//!
+//! Nor is anything refused for what a client accepts. The encoder's layer would, by
+//! 406, and after the handler has done its work: an upload that was kept would be
+//! told as refused. So [`read_accepted`] reads the field, and the layer gets what it
+//! can't refuse.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ETAG};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
@@ -59,7 +64,32 @@ pub fn layer() -> CompressionLayer<Permitted> {
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(Permitted)
 }
 
-/// Takes a permit for each response that will be encoded.
+/// Leaves `gzip` of what the client accepts, or nothing; goes outside of [`layer`].
+#[must_use]
+pub fn read_accepted<B>(mut request: Request<B>) -> Request<B> {
+    let headers = request.headers_mut();
+    if accepts_gzip(headers) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    } else {
+        headers.remove(ACCEPT_ENCODING);
+    }
+    request
+}
+
+/// Whether the client names gzip, with any weight but 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| {
+        let mut parts = coding.splitn(2, |byte| *byte == b';');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let is_more_than_0 = |weight: &[u8]| weight.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+        name.eq_ignore_ascii_case(b"gzip") && parts.next().is_none_or(is_more_than_0)
+    })
+}
+
+/// Takes a permit for each response that will be encoded. One that could have been,
+/// and is not, says so: a cache must not give it to all (Vary).
 #[derive(Clone, Debug)]
 pub struct PermitLayer {
     permits: Arc<Semaphore>,
@@ -101,7 +131,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let permits = may_be_encoded(request.headers()).then(|| self.permits.clone());
+        let accepts = request.headers().contains_key(ACCEPT_ENCODING);
+        let permits = accepts.then(|| self.permits.clone());
         Permitting { inner: self.inner.call(request), permits }
     }
 }
@@ -123,9 +154,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        let permits = this.permits.take().filter(|_| is_worth_it(&response));
+        let mut response = ready!(this.inner.poll(cx))?;
+        if !is_worth_it(&response) {
+            return Poll::Ready(Ok(response));
+        }
+        let permits = this.permits.take();
         let Some(permit) = permits.and_then(|permits| permits.try_acquire_owned().ok()) else {
+            // Where there is an encoder, its layer says the same.
+            response.headers_mut().append(VARY, ACCEPT_ENCODING.into());
             return Poll::Ready(Ok(response));
         };
         let mut response = response.map(|body| held(body, Some(permit)));
@@ -134,18 +170,19 @@ where
     }
 }
 
-/// Whether the client names gzip; what it says of it exactly is for the encoder's
-/// layer to read. At worst a permit is held for nothing.
-fn may_be_encoded(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes);
-    values.any(|value| value.windows(4).any(|word| word.eq_ignore_ascii_case(b"gzip")))
-}
-
 fn is_worth_it(response: &Response<Body>) -> bool {
     let headers = response.headers();
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     response.status() == StatusCode::OK
         && !headers.contains_key(ETAG)
         && TYPES.iter().any(|known| content_type.starts_with(known.as_bytes()))
-        && response.body().size_hint().exact().is_none_or(|size| size >= LEAST)
+        && size(response).is_none_or(|size| size >= LEAST)
+}
+
+/// How large the response is, in bytes, or what GET would get where this is for
+/// HEAD: axum has taken its body by then, and left its length, if it was known.
+fn size(response: &Response<Body>) -> Option<u64> {
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse().ok());
+    length.or_else(|| response.body().size_hint().exact().filter(|size| *size > 0))
 }

@@ -84,6 +84,7 @@ pub fn stack(
         .layer(AdmissionLayer::new(app.requests.clone()))
         // 9. What is encoded: as many encoders as there are permits.
         .map_response(|response: Response<_>| response.map(Body::new))
+        .map_request(compression::read_accepted::<Body>)
         .layer(compression::layer())
         .layer(PermitLayer::new(app.encoders.clone()))
         .service(routes(app))
