@@ -141,6 +141,30 @@ async fn what_is_no_request_is_refused_without_a_body(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_head_of_a_hundred_fields_or_a_buffer_is_served_and_no_more(database: PgPool) {
+    let service = Service::start(&database, &["--connection-buffer", "8KiB"]).await;
+    let start = "GET /livez HTTP/1.1\r\nhost: localhost\r\n";
+    let of_fields = |count: usize| format!("{start}{}\r\n", "a: b\r\n".repeat(count - 1));
+    let of_bytes = |bytes: usize| {
+        let around = format!("{start}a: \r\n\r\n");
+        around.replace("a: ", &format!("a: {}", "x".repeat(bytes - around.len())))
+    };
+    for (head, status) in
+        [(of_fields(100), 200), (of_fields(101), 431), (of_bytes(8191), 200), (of_bytes(8300), 431)]
+    {
+        let mut client = service.client().await;
+        client.send(&head).await.unwrap();
+        let answer = client.response(false).await.unwrap();
+        assert_eq!(answer.status, status, "{} bytes", head.len());
+        if status == 431 {
+            assert_eq!((answer.body.len(), answer.field("connection")), (0, Some("close")));
+            assert_eq!(client.end().await.unwrap(), b"");
+        }
+    }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn one_connection_too_many_takes_the_place_of_the_longest_idle(database: PgPool) {
     let service = Service::start(&database, &["--max-connections", "2"]).await;
     let (mut first, mut second) = (service.client().await, service.client().await);

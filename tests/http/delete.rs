@@ -65,7 +65,10 @@ async fn a_delete_of_another_state_is_refused(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let file = service.store("a", "hello").await;
     let etag = service.ask(Request::get(&file.record)).await.field("etag").unwrap().to_owned();
+    let weak = format!("W/{etag}");
     for (name, value) in [
+        ("if-match", weak.as_str()),
+        ("if-none-match", &weak),
         ("if-match", "\"other\""),
         // The content's, not the record's.
         ("if-match", &file.etag),

@@ -106,3 +106,31 @@ async fn of_a_digest_given_twice_the_last_counts(database: PgPool) {
     }
     service.end().await;
 }
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn each_part_of_a_form_is_held_to_its_own_digest(database: PgPool) {
+    let service = Service::start(&database, &["--max-uploads", "1"]).await;
+    let part = |digest: &str| {
+        let head = "--XX\r\nContent-Disposition: form-data; filename=\"a\"\r\n";
+        format!("{head}Repr-Digest: {digest}\r\n\r\nhello\r\n")
+    };
+    let form = |parts: String| {
+        let form = Request::post("/v1/files", parts + "--XX--\r\n");
+        form.field("content-type", "multipart/form-data; boundary=XX")
+    };
+    let (right, wrong) = (sha256(b"hello"), sha256(b"hell"));
+    let both = service.ask(form(part(&right) + &part(&right))).await;
+    assert_eq!(both.status, 201, "{}", both.text());
+    let kept = service.contents();
+    for (digest, status, kind) in
+        [(wrong.as_str(), 422, "digest-mismatch"), ("sha-256=::", 400, "bad-request")]
+    {
+        problem(&service.ask(form(part(&right) + &part(digest))).await, status, kind);
+        service.at_rest().await;
+    }
+    // Of the form as a whole nothing would be verified: it is not taken in silence.
+    let of_form = form(part(&right)).field("repr-digest", &right);
+    problem(&service.ask(of_form).await, 400, "bad-request");
+    assert_eq!(service.contents(), kept);
+    service.end().await;
+}

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use tests::Request;
 use tests::message::{LAST_CHUNK, chunk};
 
-use crate::rig::{File, Service, content, problem};
+use crate::rig::{File, Service, content, eventually, problem};
 
 const POST: &str = "/v1/files?name=a";
 
@@ -66,6 +66,32 @@ async fn a_refusal_before_the_end_of_the_body_says_that_the_connection_ends(data
         let answer = client.exchange(&patch).await.unwrap();
         assert_eq!((answer.status, answer.field("connection")), (400, None), "{}", answer.text());
     }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_client_that_is_still_sending_sees_that_there_is_no_place(database: PgPool) {
+    let service = Service::start(&database, &["--max-uploads", "1"]).await;
+    let mut busy = service.client().await;
+    busy.request(&Request::post(POST, "hello").body("hell")).await.unwrap();
+    eventually("it is in flight", async || service.free_uploads() == 0).await;
+    let large = content(32 << 20);
+    problem(&service.ask(Request::post(POST, &large[..])).await, 503, "busy");
+    problem(&service.ask(Request::chunked(POST, large.chunks(1 << 16))).await, 503, "busy");
+    // Nor is one reset that goes on for a while.
+    let (first, rest) = large[..600_000].split_at(200_000);
+    let in_chunks = Request::chunked(POST, []).body(chunk(first));
+    for post in [Request::post(POST, &large[..]).body(first), in_chunks] {
+        let mut client = service.client().await;
+        client.request(&post).await.unwrap();
+        problem(&client.response(false).await.unwrap(), 503, "busy");
+        assert_eq!(client.rest().await.unwrap(), b"");
+        for part in rest.chunks(1000) {
+            client.send(part).await.unwrap();
+        }
+    }
+    busy.send("o").await.unwrap();
+    File::of(&busy.response(false).await.unwrap());
     service.end().await;
 }
 

@@ -19,10 +19,10 @@
 //! | 415 | `upload::encoded_content_is_refused` |
 //! | 422 name | `names::names_that_deceive_or_are_none_are_refused` |
 //! | 422 type | `upload::a_content_type_is_kept_within_bounds` |
-//! | 422 digest | `digest::another_digest_is_refused_and_nothing_is_kept` |
+//! | 422 digest | `digest::another_digest_is_refused_and_nothing_is_kept`, `digest::each_part_of_a_form_is_held_to_its_own_digest` |
 //! | 500 store | `store::without_a_folder_to_stage_in_an_upload_fails`, `store::without_a_folder_to_publish_in_nothing_is_kept` |
 //! | 501 | `lengths::a_transfer_coding_that_is_not_undone_is_refused` |
-//! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back` |
+//! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back`, `lengths::a_client_that_is_still_sending_sees_that_there_is_no_place` |
 //! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
 //! | 507 | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
 //!
@@ -59,7 +59,7 @@
 //!
 //! | `GET`, `HEAD /v1/files/{id}/content` | test |
 //! | --- | --- |
-//! | 200 | `download::a_download_says_what_it_is_and_does_no_harm`, `ranges::what_is_no_range_or_several_gets_the_whole` |
+//! | 200 | `download::a_download_says_what_it_is_and_does_no_harm`, `ranges::what_is_no_range_or_several_gets_the_whole`, `ranges::a_range_that_is_oddly_written_gets_its_bytes_or_the_whole` |
 //! | 206 | `ranges::one_range_gets_its_bytes_and_no_others`, `ranges::a_range_holds_only_for_the_representation_it_names` |
 //! | 416 | `ranges::a_range_outside_of_the_content_is_refused` |
 //! | 500 content | `download::content_of_another_size_or_none_is_never_sent` |
@@ -96,7 +96,7 @@
 //! | 503 requests | `admission::a_response_that_is_not_read_holds_its_place_and_probes_need_none` |
 //! | 503 database | `database::without_its_database_the_service_says_later_and_keeps_nothing`, `database::who_finds_no_database_connection_in_time_is_told_later` |
 //! | 503 connections | `connections::with_every_connection_busy_one_more_is_told_later` |
-//! | 400, 431 before any route | `connections::what_is_no_request_is_refused_without_a_body`, `lengths::lengths_that_are_none_are_refused` |
+//! | 400, 431 before any route | `connections::what_is_no_request_is_refused_without_a_body`, `connections::a_head_of_a_hundred_fields_or_a_buffer_is_served_and_no_more`, `lengths::lengths_that_are_none_are_refused` |
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

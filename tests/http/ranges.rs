@@ -156,3 +156,30 @@ async fn a_range_is_for_get_alone(database: PgPool) {
     assert_eq!(record.status, 200);
     service.end().await;
 }
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_range_that_is_oddly_written_gets_its_bytes_or_the_whole(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let file = service.store("a", "hello").await;
+    for range in [
+        "bytes= 1-2",
+        "bytes=1-2 ",
+        "bytes=1 - 2",
+        "bytes =1-2",
+        "bytes=1-2,",
+        "bytes=,1-2",
+        "bytes=01-02",
+        "bytes=+1-+2",
+        "bytes=1-2-3",
+        "bytes=--2",
+        "bytes=1-2;q=1",
+        "bytes=0x1-0x2",
+    ] {
+        let got = ask(&service, &file, range).await;
+        let text = if got.status == 206 { "el" } else { "hello" };
+        assert!(matches!(got.status, 200 | 206), "{range}: {}", got.status);
+        assert_eq!(got.text(), text, "{range}");
+        assert_eq!(got.field("content-range").is_some(), got.status == 206, "{range}");
+    }
+    service.end().await;
+}

@@ -79,3 +79,38 @@ async fn a_token_has_a_limit_of_its_own(database: PgPool) {
     refused(&service.ask(with("secret")).await);
     service.end().await;
 }
+
+/// A /48 is 65,536 networks: who walks it takes many buckets, and shuts out those
+/// few who share one; nobody who has a token.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn who_walks_many_networks_shuts_few_others_out(database: PgPool) {
+    let hash: String = Sha256::digest("secret").iter().map(|byte| format!("{byte:02x}")).collect();
+    let flags = ["--rate-limit-burst", "1", "--rate-limit-period", "1h", "--trusted-proxies", "1"];
+    let service =
+        Service::start(&database, &[&flags[..], &["--tokens-sha256", &hash]].concat()).await;
+    let mut proxy = service.client().await;
+    let mut refused_from = async |address: String| {
+        let request = Request::get("/v1/files").field("x-forwarded-for", address);
+        let answer = proxy.exchange(&request).await.unwrap();
+        assert!(matches!(answer.status, 401 | 429), "{}", answer.status);
+        answer.status == 429
+    };
+    let mut early = 0;
+    for network in 0..2000 {
+        early += usize::from(refused_from(format!("2001:db8:1:{network:x}::1")).await);
+    }
+    // 30 are to be expected.
+    assert!(early < 150, "{early} of 2000 new networks were refused");
+    for network in [0, 999, 1999] {
+        assert!(refused_from(format!("2001:db8:1:{network:x}::2")).await, "{network} came again");
+    }
+    let mut shut_out = 0;
+    for host in 1..=200 {
+        shut_out += usize::from(refused_from(format!("192.0.2.{host}")).await);
+    }
+    // 6 are to be expected.
+    assert!(shut_out < 50, "{shut_out} of 200 others were refused");
+    let bearer = Request::get("/v1/files").field("authorization", "Bearer secret");
+    assert_eq!(service.ask(bearer).await.status, 200);
+    service.end().await;
+}
