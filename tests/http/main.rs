@@ -24,7 +24,8 @@
 //! | 501 | `lengths::a_transfer_coding_that_is_not_undone_is_refused` |
 //! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back`, `lengths::a_client_that_is_still_sending_sees_that_there_is_no_place` |
 //! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
-//! | 507 | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
+//! | 507 quota | `quota::what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken`, `quota::uploads_at_once_never_pass_it_and_some_are_stored` |
+//! | 507 disk | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
 //!
 //! | `GET`, `HEAD /v1/files` | test |
 //! | --- | --- |
@@ -120,6 +121,7 @@ mod multipart;
 mod names;
 mod probes;
 mod problem;
+mod quota;
 mod ranges;
 mod rate_limit;
 mod record;

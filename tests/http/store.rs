@@ -12,6 +12,9 @@ use crate::rig::{Service, content, problem};
 
 const POST: &str = "/v1/files?name=a";
 
+/// So that the disk is full first.
+const LARGE_QUOTA: [&str; 2] = ["--content-quota", "1GiB"];
+
 /// A file system of 256 KiB. Dropping it unmounts it.
 struct Tiny(tempfile::TempDir);
 
@@ -47,7 +50,7 @@ async fn a_full_disk_is_told_and_keeps_nothing(database: PgPool) {
     let Some(tiny) = Tiny::mount() else {
         return;
     };
-    let service = Service::start_in(&database, tiny.path(), &[]).await;
+    let service = Service::start_in(&database, tiny.path(), &LARGE_QUOTA).await;
     let file = service.store("a", content(100_000)).await;
     for size in [200_000, 1 << 20] {
         problem(&service.ask(Request::post(POST, content(size))).await, 507, "storage-full");
@@ -66,7 +69,7 @@ async fn a_client_that_is_still_sending_sees_that_the_disk_is_full(database: PgP
     let Some(tiny) = Tiny::mount() else {
         return;
     };
-    let service = Service::start_in(&database, tiny.path(), &[]).await;
+    let service = Service::start_in(&database, tiny.path(), &LARGE_QUOTA).await;
     let mut client = service.client().await;
     let sent = client.request(&Request::post(POST, content(32 << 20))).await;
     assert!(sent.is_err(), "all was taken");

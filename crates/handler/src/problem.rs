@@ -161,6 +161,15 @@ impl From<UploadError> for Problem {
                 tracing::debug!(%error, "a body ended early");
                 Self::bad_request("the body ended early, or broke the protocol")
             }
+            UploadError::QuotaExceeded(exceeded) => {
+                tracing::warn!(%exceeded, "the quota of content is reached");
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "quota-exceeded",
+                    "The content does not fit into the quota of the service",
+                    format!("{exceeded}; deleting files makes room"),
+                )
+            }
             UploadError::Store(error) => error.into(),
         }
     }

@@ -69,7 +69,8 @@ impl Application {
         let limit = plan::limit(&config)?;
         plan::plan(&config, limit).check()?;
 
-        let store = LocalStore::open(&config.content_dir).with_context(|| {
+        let quota = config.content_quota.map(|quota| quota.as_u64());
+        let store = LocalStore::open(&config.content_dir, quota).with_context(|| {
             format!("the content folder {} can't be used", config.content_dir.display())
         })?;
         let pool = connect(&config).await?;

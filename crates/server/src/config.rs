@@ -35,6 +35,11 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "content")]
     pub content_dir: PathBuf,
 
+    /// What content and uploads in flight may take on disk, in bytes of files; more gets 507. Else
+    /// 90 % of the file system: who shares it (a database!) keeps the rest
+    #[arg(long, env, global = true, value_parser = content)]
+    pub content_quota: Option<ByteSize>,
+
     /// SHA-256 of the tokens that may ask, in hex: printf %s "$TOKEN" | sha256sum
     #[arg(long, env, global = true, value_delimiter = ',', value_parser = sha256)]
     pub tokens_sha256: Vec<[u8; 32]>,
@@ -312,6 +317,7 @@ mod tests {
             "--write-timeout=0s",
             "--worker-threads=1000000",
             "--max-upload-size=0",
+            "--content-quota=0",
         ] {
             assert!(parse(&[argument]).is_err(), "{argument}");
         }

@@ -100,6 +100,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let application = Application::build(config).await?;
     let (address, admin) = (application.local_addr()?, application.admin_addr()?);
+    let quota = application.app.store.quota();
+    tracing::info!(used = quota.used(), quota = quota.limit(), "content, in bytes");
+    if quota.fits(1).is_err() {
+        tracing::warn!("the quota of content is used up: uploads get 507");
+    }
     tracing::info!(
         load_line = line.ceiling(),
         slack = line.slack(),

@@ -4,7 +4,8 @@
 //! - [`upload`]: a body becomes a staged file, hashed on the way;
 //! - [`download`]: a file, or a part of one, becomes a body;
 //! - [`paid()`]: bytes that carry what pays for them;
-//! - [`store`]: the folder in which both live; publication by rename.
+//! - [`store`]: the folder in which both live; publication by rename;
+//! - [`quota`]: what it may hold.
 //!
 //! This crate knows no other crate of the workspace. What pays for a buffer
 //! reaches it as a generic guard `G`, which it only holds: for as long as the
@@ -13,12 +14,14 @@
 
 pub mod download;
 mod paid;
+pub mod quota;
 pub mod staged;
 pub mod store;
 pub mod upload;
 
 pub use download::{Content, Download};
 pub use paid::paid;
+pub use quota::Quota;
 pub use staged::StagedFile;
 pub use store::LocalStore;
 pub use upload::{Digest, Received, UploadError, UploadLimits};

@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-/// A file in the staging folder, and the guard that pays for the upload.
+use crate::quota::{Exceeded, Reserved};
+
+/// A file in the staging folder, the guard that pays for the upload, and what
+/// it takes of the quota.
 ///
 /// Dropping it removes the file, on the blocking pool where there is one:
 /// freeing the blocks of 10 GiB takes a file system long enough to stall an
 /// async worker. The guard is held until the file is gone, so that aborts in a
-/// loop can't queue up removals beyond the number of guards.
+/// loop can't queue up removals beyond the number of guards; and so are the bytes
+/// of the quota, which are on disk until then.
 ///
 /// It is open and locked for as long as it is staged, so that a sweep, of this
 /// process or another, can tell it from what a crash left.
@@ -29,6 +34,7 @@ pub struct StagedFile<G: Send + 'static> {
 struct Inner<G> {
     file: File,
     path: PathBuf,
+    reserved: Reserved,
     guard: G,
 }
 
@@ -37,12 +43,34 @@ impl<G: Send + 'static> StagedFile<G> {
     ///
     /// # Errors
     /// What the file system answers: no space, no such folder, no descriptor.
-    pub(crate) fn create(folder: &Path, tasks: TaskTracker, guard: G) -> io::Result<Self> {
+    pub(crate) fn create(
+        folder: &Path,
+        tasks: TaskTracker,
+        reserved: Reserved,
+        guard: G,
+    ) -> io::Result<Self> {
         let path = folder.join(Uuid::new_v4().simple().to_string());
         let file = File::options().write(true).create_new(true).open(&path)?;
         // Where the file system has no locks, the sweep goes by age alone.
         let _ = file.try_lock();
-        Ok(Self { inner: Some(Inner { file, path, guard }), tasks })
+        Ok(Self { inner: Some(Inner { file, path, reserved, guard }), tasks })
+    }
+
+    /// Takes `bytes` of the quota, before they are written; see
+    /// [`Reserved::grow`].
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub(crate) async fn grow(
+        &mut self,
+        bytes: u64,
+        rest: u64,
+        deadline: Instant,
+    ) -> Result<(), Exceeded> {
+        match &mut self.inner {
+            Some(inner) => inner.reserved.grow(bytes, rest, deadline).await,
+            None => Ok(()), // published: nothing is written any more
+        }
     }
 
     /// The file, to write to.
@@ -64,11 +92,11 @@ impl<G: Send + 'static> StagedFile<G> {
             file.set_modified(SystemTime::now())?;
             fs::rename(path, target)?;
         }
-        let Inner { guard, .. } = self.inner.take().ok_or_else(gone)?;
+        let Inner { guard, reserved, .. } = self.inner.take().ok_or_else(gone)?;
         let folder = target.parent().unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        if synced.is_err() {
-            remove(target);
+        if synced.is_ok() || !remove(target) {
+            reserved.keep();
         }
         synced.map(|()| guard)
     }
@@ -80,12 +108,18 @@ fn gone() -> io::Error {
 
 impl<G: Send + 'static> Drop for StagedFile<G> {
     fn drop(&mut self) {
-        let Some(Inner { file, path, guard }) = self.inner.take() else {
+        let Some(Inner { file, path, mut reserved, guard }) = self.inner.take() else {
             return;
         };
+        reserved.give_up();
         let removal = move || {
-            remove(&path);
-            drop(file);
+            let removed = remove(&path);
+            drop(file); // only then its blocks are free
+            if removed {
+                drop(reserved)
+            } else {
+                reserved.keep()
+            }
             drop(guard);
         };
         match Handle::try_current() {
@@ -97,10 +131,13 @@ impl<G: Send + 'static> Drop for StagedFile<G> {
     }
 }
 
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, "a staged file could not be removed; the sweep will try again");
+/// Whether the file is gone.
+fn remove(path: &Path) -> bool {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "a staged file could not be removed; the sweep will try again");
+            false
+        }
+        _ => true,
     }
 }

@@ -8,6 +8,11 @@
 //!
 //! Both are on one file system, so that a rename publishes. Keys are UUIDs that
 //! the service makes: no client can name a path.
+//!
+//! What both hold, in bytes of files, is counted once when the store is opened, and
+//! with each change from then on: see [`Quota`]. What another process does in the
+//! folder is not seen until the next start. Content that is deleted while downloads
+//! have it open is counted as gone, and takes its space until they end.
 
 use std::fs::{self, DirBuilder, File, ReadDir, TryLockError};
 use std::io::{self, Write};
@@ -19,12 +24,18 @@ use std::time::{Duration, SystemTime};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::{Content, StagedFile};
+use crate::{Content, Quota, StagedFile};
+
+/// The quota where none is given, in percent of the file system that has the
+/// folder. The tenth that is left is for whoever shares the disk: where it is full,
+/// a database stops, and a service that is told 507 does not.
+pub const DEFAULT_SHARE: u64 = 90;
 
 /// A folder of content. Clones share it.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     folders: Arc<Folders>,
+    quota: Quota,
     tasks: TaskTracker,
 }
 
@@ -37,19 +48,24 @@ struct Folders {
 
 impl LocalStore {
     /// Opens the store at `root`, and creates its folders where they are
-    /// missing. Blocks: call it at start.
+    /// missing. Content and staged files may hold `quota` bytes, or nine tenths of
+    /// the file system where none is given ([`DEFAULT_SHARE`]). Blocks, and looks at
+    /// every file: call it at start.
     ///
     /// # Errors
     /// What the file system answers; above all, that it may not write there.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub fn open(root: &Path, quota: Option<u64>) -> io::Result<Self> {
         let staging = root.join("staging");
         let content = root.join("content");
         for folder in [&staging, &content] {
             // Content is the service's alone.
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
+        let limit = quota.map_or_else(|| share_of_the_file_system(root), Ok)?;
+        let kept = size_of_files(&staging)?.saturating_add(size_of_files(&content)?);
         let store = Self {
             folders: Arc::new(Folders { staging, content, owner: root.join("database") }),
+            quota: Quota::new(limit, kept),
             tasks: TaskTracker::new(),
         };
         store.probe()?;
@@ -81,7 +97,8 @@ impl LocalStore {
 
     /// Whether the store can be written to, by writing to it. Blocks.
     fn probe(&self) -> io::Result<()> {
-        StagedFile::create(self.staging(), self.tasks.clone(), ()).map(drop)
+        let reserved = self.quota.reserve();
+        StagedFile::create(self.staging(), self.tasks.clone(), reserved, ()).map(drop)
     }
 
     /// [`LocalStore::open`]'s check, again: for a readiness probe. `guard` is
@@ -139,9 +156,9 @@ impl LocalStore {
     /// # Errors
     /// What the file system answers.
     pub async fn remove<G: Send + 'static>(&self, key: Uuid, guard: G) -> io::Result<()> {
-        let path = self.path(key);
+        let (path, quota) = (self.path(key), self.quota.clone());
         self.blocking(move || {
-            let removed = fs::remove_file(&path);
+            let removed = remove(&path, &quota);
             drop(guard);
             match removed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -159,13 +176,13 @@ impl LocalStore {
     /// # Errors
     /// Where the folder can't be read. A file that can't be removed is left.
     pub async fn sweep_staging(&self, age: Duration) -> io::Result<usize> {
-        let folder = self.staging().to_owned();
+        let (folder, quota) = (self.staging().to_owned(), self.quota.clone());
         self.blocking(move || {
             let mut swept = 0;
             for entry in fs::read_dir(folder)? {
                 let entry = entry?;
                 let path = entry.path();
-                if older_than(&entry, age) && !is_held(&path) && fs::remove_file(path).is_ok() {
+                if older_than(&entry, age) && !is_held(&path) && remove(&path, &quota).is_ok() {
                     swept += 1;
                 }
             }
@@ -213,6 +230,12 @@ impl LocalStore {
 
     pub(crate) fn staging(&self) -> &Path {
         &self.folders.staging
+    }
+
+    /// What bounds content and staged files.
+    #[must_use]
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {
@@ -263,6 +286,32 @@ impl OldKeys {
         self.entries = entries;
         Ok(batch)
     }
+}
+
+/// Removes a file that counts as kept.
+fn remove(path: &Path, quota: &Quota) -> io::Result<()> {
+    let bytes = fs::symlink_metadata(path)?.len();
+    fs::remove_file(path)?;
+    quota.release(bytes);
+    Ok(())
+}
+
+/// Of all files in `folder`, in bytes: one is looked at at a time.
+fn size_of_files(folder: &Path) -> io::Result<u64> {
+    let mut size: u64 = 0;
+    for entry in fs::read_dir(folder)? {
+        // One may be gone by the time that it is looked at.
+        let metadata = entry?.metadata().ok().filter(fs::Metadata::is_file);
+        size = size.saturating_add(metadata.map_or(0, |metadata| metadata.len()));
+    }
+    Ok(size)
+}
+
+fn share_of_the_file_system(root: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(root)?;
+    let bytes = u128::from(system.f_blocks) * u128::from(system.f_frsize);
+    let share = bytes * u128::from(DEFAULT_SHARE) / 100;
+    Ok(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
 /// Whether somebody has the file locked.

@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::quota::{Exceeded, Reserved};
 use crate::staged::StagedFile;
 use crate::{BoxError, LocalStore};
 
@@ -72,6 +73,9 @@ pub enum UploadError {
     /// The body ended early or broke the protocol: often a client that left.
     #[error("the body could not be read: {0}")]
     Body(#[source] BoxError),
+    /// There is, or will be, more than the store's quota leaves.
+    #[error("the content does not fit: {0}")]
+    QuotaExceeded(#[from] Exceeded),
     /// The staged file could not be written.
     #[error("the content could not be stored: {0}")]
     Store(#[from] io::Error),
@@ -100,9 +104,10 @@ impl<G: Send + 'static> Writer<G> {
         folder: &std::path::Path,
         tasks: TaskTracker,
         chunk: usize,
+        reserved: Reserved,
         guard: G,
     ) -> io::Result<Self> {
-        let staged = StagedFile::create(folder, tasks, guard)?;
+        let staged = StagedFile::create(folder, tasks, reserved, guard)?;
         let buffer = Vec::with_capacity(chunk);
         let hasher = Sha256::new();
         Ok(Self { buffer, hasher, staged })
@@ -117,7 +122,9 @@ impl<G: Send + 'static> Writer<G> {
 }
 
 /// Receives `body` into a staged file of `store`: at most `limits.max_size`
-/// bytes, counted as they come, whatever Content-Length says.
+/// bytes, counted as they come, whatever Content-Length says. Each also counts
+/// against the store's quota before it is written; a length that can't fit is
+/// refused before the body is asked for.
 ///
 /// `guard` pays for [`cost`]; it is held until the staged file is published or
 /// removed.
@@ -135,9 +142,11 @@ where
     G: Send + 'static,
 {
     let UploadLimits { max_size, chunk, stall } = limits;
+    store.quota().fits(body.size_hint().lower())?;
     let folder = store.staging().to_owned();
-    let tasks = store.tasks().clone();
-    let mut writer = store.blocking(move || Writer::create(&folder, tasks, chunk, guard)).await?;
+    let (tasks, reserved) = (store.tasks().clone(), store.quota().reserve());
+    let create = move || Writer::create(&folder, tasks, chunk, reserved, guard);
+    let mut writer = store.blocking(create).await?;
     let mut size: u64 = 0;
     let mut body = std::pin::pin!(body);
     let mut window = Instant::now() + stall;
@@ -154,6 +163,8 @@ where
         if size > max_size {
             return Err(UploadError::TooLarge { max_size });
         }
+        let rest = body.size_hint().lower();
+        writer.staged.grow(data.len() as u64, rest, window).await?;
         progress += data.len();
         while data.has_remaining() {
             let room = chunk - writer.buffer.len();

@@ -22,7 +22,7 @@ const LIMITS: UploadLimits =
 
 fn store() -> (TempDir, LocalStore) {
     let folder = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(folder.path()).unwrap();
+    let store = LocalStore::open(folder.path(), None).unwrap();
     (folder, store)
 }
 
@@ -229,7 +229,7 @@ async fn a_sweep_never_takes_what_an_upload_holds() {
     let (folder, store) = store();
     let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
     // Of another process's store, which shares nothing but the folder.
-    let other = LocalStore::open(folder.path()).unwrap();
+    let other = LocalStore::open(folder.path(), None).unwrap();
     assert_eq!(other.sweep_staging(Duration::ZERO).await.unwrap(), 0, "it is held");
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
