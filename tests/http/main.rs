@@ -61,6 +61,7 @@
 //! | `GET`, `HEAD /v1/files/{id}/content` | test |
 //! | --- | --- |
 //! | 200 | `download::a_download_says_what_it_is_and_does_no_harm`, `ranges::what_is_no_range_or_several_gets_the_whole`, `ranges::a_range_that_is_oddly_written_gets_its_bytes_or_the_whole` |
+//! | 200 broken off | `download::altered_content_never_looks_like_a_complete_answer`, `download::content_that_shrinks_under_way_breaks_the_download_off` |
 //! | 206 | `ranges::one_range_gets_its_bytes_and_no_others`, `ranges::a_range_holds_only_for_the_representation_it_names` |
 //! | 416 | `ranges::a_range_outside_of_the_content_is_refused` |
 //! | 500 content | `download::content_of_another_size_or_none_is_never_sent` |

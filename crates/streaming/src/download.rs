@@ -8,6 +8,10 @@
 //! guard rides in each chunk ([`paid()`]), so that it is released
 //! with the last byte, not with the body.
 //!
+//! A whole file is hashed as it is read, in the same trip to the blocking pool. If
+//! it is not what was stored, its last chunk is never sent: bytes that were altered
+//! on disk can't look like a complete answer. Of a part the digest is not known.
+//!
 //! **Cancellation**: dropping the body closes the file, on the blocking pool; a
 //! read under way ends first, with its chunk and guard.
 
@@ -21,14 +25,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::paid;
+use crate::{Digest, paid};
 
-/// What a download holds beside its chunks, in bytes: the body with its file,
-/// the read under way, the owners of the chunks. Held by the memory test
+/// What a download holds beside its chunks, in bytes: the body with its file
+/// and hasher, the read under way, the owners of the chunks. Held by the memory test
 /// `download` (unit).
 pub const OVERHEAD: usize = 8 * 1024;
 
@@ -62,18 +67,21 @@ impl<G: Send + Sync + 'static> Content<G> {
         self.len
     }
 
-    /// The bytes of `range` as a body, in chunks of `chunk` bytes.
+    /// The bytes of `range` as a body, in chunks of `chunk` bytes. Where that is the
+    /// whole, it must have this `sha256`.
     #[must_use]
-    pub fn into_body(self, range: Range<u64>, chunk: usize) -> Download<G> {
-        let Self { file, tasks, guard, .. } = self;
-        let reader = Reader { file, start: Some(range.start), chunk, guard };
+    pub fn into_body(self, range: Range<u64>, chunk: usize, sha256: Digest) -> Download<G> {
+        let Self { file, len, tasks, guard } = self;
+        let check = (range == (0..len)).then(|| Check { hasher: Sha256::new(), sha256 });
+        let reader = Reader { file, start: Some(range.start), chunk, check, guard };
         let remaining = range.end.saturating_sub(range.start);
         Download { state: State::Ready(reader), remaining, tasks }
     }
 }
 
 /// A part of a file as a body. It ends with an error where the file is shorter
-/// than it was: the connection breaks off, rather than end as if whole.
+/// than it was (`UnexpectedEof`), or has other bytes (`InvalidData`): the connection
+/// breaks off, rather than end as if whole.
 #[derive(Debug)]
 pub struct Download<G: Send + Sync + 'static> {
     state: State<G>,
@@ -97,7 +105,16 @@ struct Reader<G: Send + Sync + 'static> {
     // Where to seek before the first read.
     start: Option<u64>,
     chunk: usize,
+    // Of a whole file.
+    check: Option<Check>,
     guard: Arc<G>,
+}
+
+/// What was read so far, and what all of it must be.
+#[derive(Debug)]
+struct Check {
+    hasher: Sha256,
+    sha256: Digest,
 }
 
 impl<G: Send + Sync + 'static> Reader<G> {
@@ -117,8 +134,18 @@ impl<G: Send + Sync + 'static> Reader<G> {
                 "the content is shorter than it was",
             ));
         }
+        let more = remaining > len as u64;
+        if let Some(check) = &mut self.check {
+            check.hasher.update(&bytes);
+            if !more && check.hasher.finalize_reset()[..] != check.sha256[..] {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the content is not what was stored",
+                ));
+            }
+        }
         let bytes = paid(bytes, self.guard.clone());
-        Ok(((remaining > len as u64).then_some(self), bytes))
+        Ok((more.then_some(self), bytes))
     }
 }
 

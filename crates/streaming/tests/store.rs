@@ -96,7 +96,8 @@ async fn content_comes_back_equal_whatever_the_frames_and_sizes() {
             store.publish(received.file, key).await.unwrap();
             let content = store.content(key, ()).await.unwrap();
             assert_eq!(content.size(), size as u64);
-            let bytes = read(content.into_body(0..size as u64, 1000)).await.unwrap();
+            let bytes =
+                read(content.into_body(0..size as u64, 1000, received.sha256)).await.unwrap();
             assert!(bytes == expected, "size {size}, frame {frame}");
         }
     }
@@ -109,7 +110,8 @@ async fn any_range_is_that_range() {
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     for range in [0..1, 0..1000, 999..1001, 1000..3000, 9_999..10_000, 0..10_000, 5..5] {
-        let body = store.content(key, ()).await.unwrap().into_body(range.clone(), 1000);
+        let opened = store.content(key, ()).await.unwrap();
+        let body = opened.into_body(range.clone(), 1000, received.sha256);
         assert_eq!(body.size_hint().exact(), Some(range.end - range.start));
         let bytes = read(body).await.unwrap();
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
@@ -171,7 +173,8 @@ async fn a_guard_is_held_as_long_as_the_last_chunk() {
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     let guard = Arc::new(());
-    let mut body = store.content(key, guard.clone()).await.unwrap().into_body(0..3000, 1000);
+    let opened = store.content(key, guard.clone()).await.unwrap();
+    let mut body = opened.into_body(0..3000, 1000, received.sha256);
     let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
     drop(body);
     store.close().await; // the file too, which holds the guard while it is open
@@ -189,8 +192,37 @@ async fn content_that_was_cut_short_ends_with_an_error() {
     let content = store.content(key, ()).await.unwrap();
     let file = folder.path().join("content").join(key.to_string());
     fs::File::options().write(true).open(file).unwrap().set_len(1500).unwrap();
-    let error = read(content.into_body(0..3000, 1000)).await.unwrap_err();
+    let error = read(content.into_body(0..3000, 1000, received.sha256)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn content_that_was_altered_never_ends_as_if_whole() {
+    let (folder, store) = store();
+    for size in [1, 999, 1000, 1001, 3000] {
+        let received = receive(&store, Full::from(content(size)), LIMITS, ()).await.unwrap();
+        let key = Uuid::new_v4();
+        store.publish(received.file, key).await.unwrap();
+        let file = folder.path().join("content").join(key.to_string());
+        for at in [0, size / 2, size - 1] {
+            let mut altered = content(size);
+            altered[at] ^= 1;
+            fs::write(&file, &altered).unwrap();
+            let opened = store.content(key, ()).await.unwrap();
+            let mut body = opened.into_body(0..size as u64, 1000, received.sha256);
+            let mut sent = 0;
+            let error = loop {
+                match body.frame().await.unwrap() {
+                    Ok(frame) => sent += frame.into_data().unwrap().len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            // All but the last chunk.
+            assert_eq!(sent, (size - 1) / 1000 * 1000, "size {size}, at {at}");
+            assert!(body.frame().await.is_none());
+        }
+    }
 }
 
 #[tokio::test]
@@ -247,5 +279,6 @@ async fn removing_content_twice_is_fine_and_an_open_download_goes_on() {
     store.remove(key, ()).await.unwrap();
     store.remove(key, ()).await.unwrap();
     assert_eq!(store.content(key, ()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
-    assert!(read(content_open.into_body(0..3000, 1000)).await.unwrap() == content(3000));
+    let body = content_open.into_body(0..3000, 1000, received.sha256);
+    assert!(read(body).await.unwrap() == content(3000));
 }

@@ -11,6 +11,7 @@ use clap::Parser;
 use handler::App;
 use server::registry::Connections;
 use server::{Application, Config, Outcome};
+use sha2::{Digest as _, Sha256};
 use sqlx::{ConnectOptions, PgPool};
 use tempfile::TempDir;
 use tests::{Client, Request, Response};
@@ -138,20 +139,20 @@ impl Service {
         File::of(&response)
     }
 
-    /// Puts a file in place without an upload, for when it is large. Its digest
-    /// is made up.
+    /// Puts a file in place without an upload, for when it is large.
     pub async fn plant(&self, content: &[u8]) -> File {
         let id = Uuid::now_v7();
         fs::write(self.folder.join("content").join(id.to_string()), content).unwrap();
         let insert = "INSERT INTO files (id, name, content_type, size, sha256)
                       VALUES ($1, 'planted', 'text/plain', $2, $3)";
         let query = sqlx::query(insert).bind(id).bind(i64::try_from(content.len()).unwrap());
-        query.bind(vec![7_u8; 32]).execute(&self.database).await.unwrap();
+        let sha256: [u8; 32] = Sha256::digest(content).into();
+        query.bind(&sha256[..]).execute(&self.database).await.unwrap();
         let record = format!("/v1/files/{id}");
         File {
             id,
             content: format!("{record}/content"),
-            etag: format!("\"{}\"", "07".repeat(32)),
+            etag: format!("\"{}\"", sha256.map(|byte| format!("{byte:02x}")).concat()),
             record,
         }
     }
