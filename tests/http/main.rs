@@ -115,6 +115,7 @@ mod digest;
 mod download;
 mod expectation;
 mod export;
+mod fsck;
 mod json;
 mod lengths;
 mod list;

@@ -6,7 +6,7 @@
 //!   [`probes`]: the handlers; [`page`]: what list and export have in common;
 //! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
 //! - [`publish`]: a record and its content appear together, or not at all;
-//! - [`sweep`]: what a crash left behind goes;
+//! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
 //! - [`problem`]: every error that a client sees, in one place.
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub mod content;
 pub mod content_type;
 pub mod csv;
 pub mod export;
+pub mod fsck;
 pub mod json;
 pub mod list;
 pub mod multipart;

@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use storage::files;
+use streaming::walk::{Entry, Standing};
 
 use crate::App;
 
-/// Keys that are looked up at a time: 4 KiB of ids.
+/// Files that are looked at at a time: with their names, 24 KiB.
 const BATCH: usize = 256;
 
 /// What a sweep removed.
@@ -19,7 +20,7 @@ pub struct Swept {
     pub content: usize,
 }
 
-/// Why a sweep broke off.
+/// Why a sweep, or a check, broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// The store can't be read.
@@ -38,14 +39,31 @@ pub enum SweepError {
 /// # Errors
 /// [`SweepError`]; what was found by then is swept.
 pub async fn sweep(app: &App, age: Duration) -> Result<Swept, SweepError> {
-    let mut swept = Swept { staged: app.store.sweep_staging(age).await?, content: 0 };
-    let mut keys = app.store.old_keys(age).await?;
+    let mut swept = Swept::default();
+    let is_left = |entry: &Entry| entry.standing == Standing::Left;
+    let mut staged = app.store.walk_staging(age).await?;
     loop {
-        let batch = keys.next_batch(BATCH).await?;
+        let batch = staged.next_batch(BATCH).await?;
+        if batch.is_empty() {
+            break;
+        }
+        for entry in batch.iter().filter(|entry| is_left(entry)) {
+            // One that can't be removed is tried again.
+            swept.staged += usize::from(app.store.remove_staged(entry).await?);
+        }
+    }
+    let mut contents = app.store.walk_contents(age).await?;
+    loop {
+        let batch = contents.next_batch(BATCH).await?;
         if batch.is_empty() {
             return Ok(swept);
         }
-        for key in files::without_record(&app.pool, &batch).await? {
+        let left = batch.iter().filter(|entry| is_left(entry));
+        let keys: Vec<_> = left.filter_map(Entry::key).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        for key in files::without_record(&app.pool, &keys).await? {
             app.store.remove(key, ()).await?;
             swept.content += 1;
         }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::admin::Admin;
 use crate::config::{Config, size};
@@ -74,17 +75,9 @@ impl Application {
             format!("the content folder {} can't be used", config.content_dir.display())
         })?;
         let pool = connect(&config).await?;
-        let migrated = storage::is_migrated(&pool).await.context("the database can't be asked")?;
-        ensure!(migrated, "the database is not up to date: run `server migrate` first");
-        let database = storage::identity(&pool).await.context("the database can't be asked")?;
+        let database = identity(&pool).await?;
         let owner = store.claim(database).context("the content folder can't be claimed")?;
-        ensure!(
-            owner == database,
-            "the content folder {} belongs to another database ({owner}, and this is {database}): \
-             its files would be swept as leftovers. Set CONTENT_DIR, or DATABASE_URL; or, if it is \
-             this database's all the same, delete {0}/database",
-            config.content_dir.display(),
-        );
+        ensure_owner(&config, owner, database)?;
 
         let buffers = SocketBuffers {
             receive: size(config.socket_receive_buffer),
@@ -261,6 +254,31 @@ pub async fn connect(config: &Config) -> anyhow::Result<storage::PgPool> {
     storage::pool::connect(config.database_url()?, settings)
         .await
         .context("the database can't be reached")
+}
+
+/// Which database it is.
+///
+/// # Errors
+/// One that can't be asked, or is not migrated.
+pub async fn identity(pool: &storage::PgPool) -> anyhow::Result<Uuid> {
+    let migrated = storage::is_migrated(pool).await.context("the database can't be asked")?;
+    ensure!(migrated, "the database is not up to date: run `server migrate` first");
+    storage::identity(pool).await.context("the database can't be asked")
+}
+
+/// Whether the content folder is that of the `database`.
+///
+/// # Errors
+/// Where it is another's.
+pub fn ensure_owner(config: &Config, owner: Uuid, database: Uuid) -> anyhow::Result<()> {
+    ensure!(
+        owner == database,
+        "the content folder {} belongs to another database ({owner}, and this is {database}): \
+         its files would be swept as leftovers. Set CONTENT_DIR, or DATABASE_URL; or, if it is \
+         this database's all the same, delete {0}/database",
+        config.content_dir.display(),
+    );
+    Ok(())
 }
 
 fn access(config: &Config) -> anyhow::Result<Access> {

@@ -4,12 +4,14 @@
 //! - [`limits`]: every semaphore; [`plan`]: what they add up to;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
 //! - [`admin`]: the other listener, for those who run it;
-//! - [`application`]: build and run; shutdown in order.
+//! - [`application`]: build and run; shutdown in order;
+//! - [`fsck`]: records and content compared.
 
 pub mod admin;
 pub mod application;
 pub mod config;
 pub mod connection;
+pub mod fsck;
 pub mod io;
 pub mod limits;
 pub mod listener;

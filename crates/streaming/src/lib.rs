@@ -5,19 +5,22 @@
 //! - [`download`]: a file, or a part of one, becomes a body;
 //! - [`paid()`]: bytes that carry what pays for them;
 //! - [`store`]: the folder in which both live; publication by rename;
-//! - [`quota`]: what it may hold.
+//! - [`quota`]: what it may hold; [`walk`]: what is in it; [`check`]: whether that is
+//!   as it should be.
 //!
 //! This crate knows no other crate of the workspace. What pays for a buffer
 //! reaches it as a generic guard `G`, which it only holds: for as long as the
 //! buffer lives, in whatever thread. A `tokio::sync::OwnedSemaphorePermit` will
 //! do, and so will `()`.
 
+pub mod check;
 pub mod download;
 mod paid;
 pub mod quota;
 pub mod staged;
 pub mod store;
 pub mod upload;
+pub mod walk;
 
 pub use download::{Content, Download};
 pub use paid::paid;

@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/staging/<random>   an upload in flight, or what a crash left of one
 //! ROOT/content/<key>      whole, durable, never changed
+//! ROOT/quarantine/<key>.… content that is not what was stored: see [`crate::check`]
 //! ROOT/database           which database has the records: see [`LocalStore::claim`]
 //! ```
 //!
@@ -14,12 +15,11 @@
 //! folder is not seen until the next start. Content that is deleted while downloads
 //! have it open is counted as gone, and takes its space until they end.
 
-use std::fs::{self, DirBuilder, File, ReadDir, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -43,6 +43,7 @@ pub struct LocalStore {
 struct Folders {
     staging: PathBuf,
     content: PathBuf,
+    quarantine: PathBuf,
     owner: PathBuf,
 }
 
@@ -55,21 +56,36 @@ impl LocalStore {
     /// # Errors
     /// What the file system answers; above all, that it may not write there.
     pub fn open(root: &Path, quota: Option<u64>) -> io::Result<Self> {
-        let staging = root.join("staging");
-        let content = root.join("content");
-        for folder in [&staging, &content] {
-            // Content is the service's alone.
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let store = Self::at(root, Quota::new(0, 0));
+        let mut kept: u64 = 0;
+        for folder in [store.staging(), store.contents()] {
+            create(folder)?;
+            kept = kept.saturating_add(size_of_files(folder)?);
         }
         let limit = quota.map_or_else(|| share_of_the_file_system(root), Ok)?;
-        let kept = size_of_files(&staging)?.saturating_add(size_of_files(&content)?);
-        let store = Self {
-            folders: Arc::new(Folders { staging, content, owner: root.join("database") }),
-            quota: Quota::new(limit, kept),
-            tasks: TaskTracker::new(),
-        };
+        let store = Self { quota: Quota::new(limit, kept), ..store };
         store.probe()?;
         Ok(store)
+    }
+
+    /// Opens the store that is at `root`, to look after it: nothing is created, and
+    /// nothing can be uploaded. Blocks.
+    ///
+    /// # Errors
+    /// What the file system answers; above all, that there is none.
+    pub fn existing(root: &Path) -> io::Result<Self> {
+        let store = Self::at(root, Quota::new(0, 0));
+        for folder in [store.staging(), store.contents(), &store.folders.owner] {
+            fs::metadata(folder)?;
+        }
+        Ok(store)
+    }
+
+    fn at(root: &Path, quota: Quota) -> Self {
+        let [staging, content, quarantine, owner] =
+            ["staging", "content", "quarantine", "database"].map(|name| root.join(name));
+        let folders = Folders { staging, content, quarantine, owner };
+        Self { folders: Arc::new(folders), quota, tasks: TaskTracker::new() }
     }
 
     /// Makes the folder that of the database `owner`, if it is not another's;
@@ -85,14 +101,18 @@ impl LocalStore {
                 file.sync_all()?;
                 Ok(owner)
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let text = fs::read_to_string(path)?;
-                text.trim()
-                    .parse()
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.owner(),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which database has claimed the folder. Blocks.
+    ///
+    /// # Errors
+    /// What the file system answers: `NotFound` where none has.
+    pub fn owner(&self) -> io::Result<Uuid> {
+        let text = fs::read_to_string(&self.folders.owner)?;
+        text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Whether the store can be written to, by writing to it. Blocks.
@@ -168,40 +188,6 @@ impl LocalStore {
         .await
     }
 
-    /// Removes staged files that nobody has written to for `age`, and says how
-    /// many they were. One that an upload holds, in any process, is locked, and
-    /// is never touched; `age` is for file systems without locks, and for the
-    /// moment between making a file and locking it.
-    ///
-    /// # Errors
-    /// Where the folder can't be read. A file that can't be removed is left.
-    pub async fn sweep_staging(&self, age: Duration) -> io::Result<usize> {
-        let (folder, quota) = (self.staging().to_owned(), self.quota.clone());
-        self.blocking(move || {
-            let mut swept = 0;
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                let path = entry.path();
-                if older_than(&entry, age) && !is_held(&path) && remove(&path, &quota).is_ok() {
-                    swept += 1;
-                }
-            }
-            Ok(swept)
-        })
-        .await
-    }
-
-    /// The keys of content that was last written to at least `age` ago, in
-    /// batches: the folder may hold more keys than memory should.
-    ///
-    /// # Errors
-    /// Where the folder can't be read.
-    pub async fn old_keys(&self, age: Duration) -> io::Result<OldKeys> {
-        let folder = self.folders.content.clone();
-        let entries = self.blocking(move || fs::read_dir(folder)).await?;
-        Ok(OldKeys { store: self.clone(), entries: Some(entries), age })
-    }
-
     /// Waits until all work that the store began on the blocking pool is done,
     /// of dropped futures too. New work is not refused.
     pub async fn close(&self) {
@@ -242,54 +228,26 @@ impl LocalStore {
         &self.tasks
     }
 
-    fn path(&self, key: Uuid) -> PathBuf {
+    pub(crate) fn quarantine_folder(&self) -> &Path {
+        &self.folders.quarantine
+    }
+
+    pub(crate) fn contents(&self) -> &Path {
+        &self.folders.content
+    }
+
+    pub(crate) fn path(&self, key: Uuid) -> PathBuf {
         self.folders.content.join(key.to_string())
     }
 }
 
-/// A walk over old content; see [`LocalStore::old_keys`].
-#[derive(Debug)]
-pub struct OldKeys {
-    store: LocalStore,
-    entries: Option<ReadDir>,
-    age: Duration,
-}
-
-impl OldKeys {
-    /// The next keys, at most `limit`; none at the end.
-    ///
-    /// # Errors
-    /// Where the folder can't be read; the walk is over then.
-    pub async fn next_batch(&mut self, limit: usize) -> io::Result<Vec<Uuid>> {
-        let Some(mut entries) = self.entries.take() else {
-            return Ok(Vec::new());
-        };
-        let age = self.age;
-        let (batch, entries) = self
-            .store
-            .blocking(move || {
-                let mut batch = Vec::new();
-                while batch.len() < limit {
-                    let Some(entry) = entries.next().transpose()? else {
-                        return Ok((batch, None));
-                    };
-                    let key = entry.file_name().to_str().and_then(|name| name.parse().ok());
-                    if let Some(key) = key
-                        && older_than(&entry, age)
-                    {
-                        batch.push(key);
-                    }
-                }
-                Ok((batch, Some(entries)))
-            })
-            .await?;
-        self.entries = entries;
-        Ok(batch)
-    }
+/// Creates a folder where it is missing. Content is the service's alone.
+pub(crate) fn create(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Removes a file that counts as kept.
-fn remove(path: &Path, quota: &Quota) -> io::Result<()> {
+pub(crate) fn remove(path: &Path, quota: &Quota) -> io::Result<()> {
     let bytes = fs::symlink_metadata(path)?.len();
     fs::remove_file(path)?;
     quota.release(bytes);
@@ -312,18 +270,4 @@ fn share_of_the_file_system(root: &Path) -> io::Result<u64> {
     let bytes = u128::from(system.f_blocks) * u128::from(system.f_frsize);
     let share = bytes * u128::from(DEFAULT_SHARE) / 100;
     Ok(u64::try_from(share).unwrap_or(u64::MAX))
-}
-
-/// Whether somebody has the file locked.
-fn is_held(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-/// By the time of the last write. A clock that stepped back makes files look
-/// young, which keeps them: the safe side.
-fn older_than(entry: &fs::DirEntry, age: Duration) -> bool {
-    let written = entry.metadata().and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| {
-        SystemTime::now().duration_since(written).is_ok_and(|elapsed| elapsed >= age)
-    })
 }

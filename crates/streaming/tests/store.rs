@@ -12,7 +12,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use sha2::{Digest as _, Sha256};
+use streaming::check::Difference;
 use streaming::upload::receive;
+use streaming::walk::{Entry, Standing, Walk};
 use streaming::{LocalStore, UploadError, UploadLimits};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -225,8 +227,23 @@ async fn content_that_was_altered_never_ends_as_if_whole() {
     }
 }
 
+/// What a walk finds, in batches of `limit`.
+async fn all(mut walk: Walk, limit: usize) -> Vec<Entry> {
+    let mut found = Vec::new();
+    loop {
+        let batch = walk.next_batch(limit).await.unwrap();
+        if batch.is_empty() {
+            return found;
+        }
+        assert!(batch.len() <= limit);
+        found.extend(batch);
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
 #[tokio::test]
-async fn the_sweep_goes_by_age_and_names_old_content_in_batches() {
+async fn a_walk_goes_in_batches_and_tells_by_age_what_is_left() {
     let (folder, store) = store();
     let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
     let mut keys: Vec<_> = (0..5).map(|_| Uuid::new_v4()).collect();
@@ -234,39 +251,67 @@ async fn the_sweep_goes_by_age_and_names_old_content_in_batches() {
     for key in &keys[1..] {
         fs::write(folder.path().join("content").join(key.to_string()), "x").unwrap();
     }
-    fs::write(folder.path().join("staging/left"), "x").unwrap();
-
-    let hour = Duration::from_secs(3600);
-    assert_eq!(store.sweep_staging(hour).await.unwrap(), 0, "too young");
-    assert!(store.old_keys(hour).await.unwrap().next_batch(9).await.unwrap().is_empty());
-
-    assert_eq!(store.sweep_staging(Duration::ZERO).await.unwrap(), 1);
-    let mut walk = store.old_keys(Duration::ZERO).await.unwrap();
-    let mut found = Vec::new();
-    loop {
-        let batch = walk.next_batch(2).await.unwrap();
-        if batch.is_empty() {
-            break;
-        }
-        assert!(batch.len() <= 2);
-        found.extend(batch);
+    // Other ways to write a key are no content of ours.
+    for foreign in ["README", &keys[0].simple().to_string(), &keys[0].braced().to_string()] {
+        fs::write(folder.path().join("content").join(foreign), "x").unwrap();
     }
+    fs::write(folder.path().join("staging/left"), "x").unwrap();
+    let standing = |found: &[Entry], standing| {
+        assert!(found.iter().all(|entry| entry.standing == standing), "{found:?}");
+    };
+
+    let young = all(store.walk_contents(HOUR).await.unwrap(), 3).await;
+    standing(&young, Standing::Young);
+    assert_eq!(young.len(), 8);
+    standing(&all(store.walk_staging(HOUR).await.unwrap(), 3).await, Standing::Young);
+
+    let old = all(store.walk_contents(Duration::ZERO).await.unwrap(), 2).await;
+    standing(&old, Standing::Left);
+    let mut found: Vec<_> = old.iter().filter_map(Entry::key).collect();
     found.sort();
     keys.sort();
     assert_eq!(found, keys);
+    let left = all(store.walk_staging(Duration::ZERO).await.unwrap(), 2).await;
+    standing(&left, Standing::Left);
+    assert!(store.remove_staged(&left[0]).await.unwrap());
+    assert!(all(store.walk_staging(Duration::ZERO).await.unwrap(), 2).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_sweep_never_takes_what_an_upload_holds() {
+async fn a_walk_sees_what_an_upload_holds() {
     let (folder, store) = store();
     let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
     // Of another process's store, which shares nothing but the folder.
     let other = LocalStore::open(folder.path(), None).unwrap();
-    assert_eq!(other.sweep_staging(Duration::ZERO).await.unwrap(), 0, "it is held");
+    let staged = all(other.walk_staging(Duration::ZERO).await.unwrap(), 9).await;
+    assert_eq!(staged.iter().map(|entry| entry.standing).collect::<Vec<_>>(), [Standing::Held]);
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
-    let minute = Duration::from_secs(60);
-    assert!(store.old_keys(minute).await.unwrap().next_batch(9).await.unwrap().is_empty());
+    let content = all(other.walk_contents(Duration::from_secs(60)).await.unwrap(), 9).await;
+    assert_eq!(content[0].standing, Standing::Young, "its age counts from the rename");
+}
+
+#[tokio::test]
+async fn content_is_compared_and_put_into_quarantine() {
+    let (folder, store) = store();
+    for size in [0_usize, 999, 1000, 2001] {
+        let received = receive(&store, Full::from(content(size)), LIMITS, ()).await.unwrap();
+        let (key, sha256) = (Uuid::new_v4(), received.sha256);
+        store.publish(received.file, key).await.unwrap();
+        let compare = |size: usize, sha256| store.compare(key, size as u64, sha256, 1000);
+        assert_eq!(compare(size, Some(sha256)).await.unwrap(), None);
+        assert_eq!(compare(size, Some([0; 32])).await.unwrap(), Some(Difference::Digest));
+        assert_eq!(compare(size, None).await.unwrap(), None, "it is not read");
+        let other = Some(Difference::Size(size as u64));
+        assert_eq!(compare(size + 1, Some(sha256)).await.unwrap(), other);
+        store.quarantine(key).await.unwrap();
+        let missing = Some(Difference::Missing);
+        assert_eq!(compare(size, Some(sha256)).await.unwrap(), missing);
+    }
+    let kept = fs::read_dir(folder.path().join("quarantine")).unwrap();
+    let mut kept: Vec<_> = kept.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    kept.sort_by_key(Vec::len);
+    assert_eq!(kept, [0, 999, 1000, 2001].map(content));
 }
 
 #[tokio::test]

@@ -107,6 +107,11 @@ impl Service {
         if std::env::var_os("RUST_LOG").is_some() {
             let _ = server::telemetry::start();
         }
+        Application::build(Self::config(database, folder, flags)).await
+    }
+
+    /// The settings of one.
+    pub fn config(database: &PgPool, folder: &Path, flags: &[&str]) -> Config {
         let url = database.connect_options().to_url_lossy();
         let url = ("--database-url", url.as_str());
         let root = ("--content-dir", folder.to_str().unwrap());
@@ -114,9 +119,7 @@ impl Service {
         let defaults = defaults.filter(|(flag, _)| !flags.contains(flag));
         let defaults = defaults.flat_map(|(flag, value)| [flag, value]);
         let arguments = ["server"].into_iter().chain(defaults).chain(flags.iter().copied());
-        let Cli { config } = Cli::parse_from(arguments);
-
-        Application::build(config).await
+        Cli::parse_from(arguments).config
     }
 
     /// A new connection.
@@ -160,6 +163,11 @@ impl Service {
     /// Where a file's content is.
     pub fn content_of(&self, file: &File) -> PathBuf {
         self.folder.join("content").join(file.id.to_string())
+    }
+
+    /// The folder of all.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The folder of staged uploads.
