@@ -170,6 +170,21 @@ async fn nothing_is_left_out_however_much_there_is(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn content_whose_delete_is_under_way_is_no_orphan(database: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    Service::start_in(&database, folder, &[]).await.end().await;
+    // The record is gone, and the disk takes its time.
+    let content = leave(folder.join("content").join(Uuid::now_v7().to_string()));
+    let deleting = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        fs::remove_file(content).unwrap();
+    };
+    let ((lines, _), ()) = tokio::join!(fsck(&database, folder, CHECK), deleting);
+    assert!(lines.is_empty(), "{lines:?}");
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn beside_a_service_at_work_nothing_is_found(database: PgPool) {
     let flags = ["--rate-limit-burst", "1000000", "--rate-limit-period", "1us"];
     let service = Service::start(&database, &flags).await;

@@ -154,6 +154,23 @@ async fn a_form_that_passes_it_keeps_none_of_its_files(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn what_others_do_in_the_folder_is_counted_by_the_sweep(database: PgPool) {
+    let service = Service::start(&database, &FLAGS).await;
+    let file = service.store("a", content(60_000)).await;
+    // Another replica deletes one file, and stores two.
+    let other = Service::start_in(&database, service.folder(), &FLAGS).await;
+    assert_eq!(other.ask(Request::delete(&file.record)).await.status, 204);
+    for _ in 0..2 {
+        other.store("a", content(10_000)).await;
+    }
+    sweep(&service.app, Duration::from_secs(3600)).await.unwrap();
+    assert_counted(&service, 20_000).await;
+    service.store("a", content(80_000)).await;
+    other.end().await;
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_start_counts_what_is_there_leftovers_of_a_crash_too(database: PgPool) {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start_in(&database, folder.path(), &FLAGS).await;

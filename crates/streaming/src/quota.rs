@@ -8,6 +8,9 @@
 //! written, and is refused as soon as what it is known to bring can't fit. The
 //! reservation rides with the staged file, and ends when that is gone. The one
 //! that is refused makes room for the others: they wait for it, and go on.
+//!
+//! What others do in the folder is not seen as it happens. A walk over the content
+//! puts it right ([`Quota::counted`]), to the byte when nothing else moves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,16 +29,43 @@ struct Shared {
     freed: Notify,
 }
 
-/// In bytes. At any moment `kept + reserved` is at most the limit, unless more
-/// was kept already when the count began.
+/// In bytes. At any moment `kept() + reserved` is at most the limit, unless more was
+/// there that this process has not put there.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
-    // Content; staged files that nobody holds.
-    kept: u64,
-    // Of staged files that are held.
+    content: u64,
+    // Staged files that were there at the start, or could not be removed.
+    left: u64,
+    // Staged files of this process.
     reserved: u64,
     // What of `reserved` is given up, and free as soon as its file is gone.
     leaving: u64,
+    // Content that is being published or removed at this moment.
+    moving: u64,
+    // All content that ever began to be, modulo 2^64.
+    moved: u64,
+}
+
+impl Counts {
+    fn begin_move(&mut self, bytes: u64) {
+        self.moving = self.moving.saturating_add(bytes);
+        self.moved = self.moved.wrapping_add(bytes);
+    }
+
+    fn kept(&self) -> u64 {
+        self.content.saturating_add(self.left)
+    }
+
+    fn used(&self) -> u64 {
+        self.kept().saturating_add(self.reserved)
+    }
+}
+
+/// Where a walk over the content began; see [`Quota::counted`].
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    moving: u64,
+    moved: u64,
 }
 
 /// More than is left of the quota, whatever happens to other uploads that were
@@ -50,10 +80,11 @@ pub struct Exceeded {
 }
 
 impl Quota {
-    /// A quota of `limit` bytes, of which `kept` are taken; that may be more.
+    /// A quota of `limit` bytes, of which content and what is `left` of staged files
+    /// take some; that may be more.
     #[must_use]
-    pub fn new(limit: u64, kept: u64) -> Self {
-        let counts = Mutex::new(Counts { kept, ..Counts::default() });
+    pub fn new(limit: u64, content: u64, left: u64) -> Self {
+        let counts = Mutex::new(Counts { content, left, ..Counts::default() });
         Self(Arc::new(Shared { limit, counts, freed: Notify::new() }))
     }
 
@@ -66,8 +97,7 @@ impl Quota {
     /// What counts against it now, in bytes: kept, and reserved.
     #[must_use]
     pub fn used(&self) -> u64 {
-        let Counts { kept, reserved, .. } = *self.counts();
-        kept.saturating_add(reserved)
+        self.counts().used()
     }
 
     /// Whether so many bytes would fit now. Takes none of them: what a client
@@ -84,17 +114,54 @@ impl Quota {
         Reserved { quota: self.clone(), bytes: 0, leaving: false }
     }
 
-    /// What was kept is gone.
-    pub(crate) fn release(&self, bytes: u64) {
+    /// A walk over the content begins now, with no name read yet.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        let Counts { moving, moved, .. } = *self.counts();
+        Begun { moving, moved }
+    }
+
+    /// A walk that began then has come to its end, and found `bytes` of content. What
+    /// moved meanwhile it may have seen or not: what is counted is put right as far
+    /// as that can't explain the difference.
+    pub fn counted(&self, begun: Begun, bytes: u64) {
         let mut counts = self.counts();
-        counts.kept = counts.kept.saturating_sub(bytes);
+        let moved = counts.moved.wrapping_sub(begun.moved).saturating_add(begun.moving);
+        let (least, most) = (bytes.saturating_sub(moved), bytes.saturating_add(moved));
+        counts.content = counts.content.clamp(least, most);
+        drop(counts);
+        self.0.freed.notify_waiters();
+    }
+
+    /// Removes content of `bytes` by `remove`, and counts it as gone if that worked.
+    pub(crate) fn remove<E>(
+        &self,
+        bytes: u64,
+        remove: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.counts().begin_move(bytes);
+        let removed = remove();
+        let mut counts = self.counts();
+        counts.moving -= bytes;
+        if removed.is_ok() {
+            counts.content = counts.content.saturating_sub(bytes);
+        }
+        drop(counts);
+        self.0.freed.notify_waiters();
+        removed
+    }
+
+    /// A staged file is gone that was left.
+    pub(crate) fn release_left(&self, bytes: u64) {
+        let mut counts = self.counts();
+        counts.left = counts.left.saturating_sub(bytes);
         drop(counts);
         self.0.freed.notify_waiters();
     }
 
     fn left(&self, counts: &Counts, bytes: u64) -> Result<(), Exceeded> {
         let limit = self.0.limit;
-        let staying = counts.kept.saturating_add(counts.reserved - counts.leaving);
+        let staying = counts.kept().saturating_add(counts.reserved - counts.leaving);
         let left = limit.saturating_sub(staying);
         if bytes <= left { Ok(()) } else { Err(Exceeded { limit, left }) }
     }
@@ -154,8 +221,7 @@ impl Reserved {
             Self::mark(&mut self.leaving, self.bytes, &mut counts);
             return fits.map(|()| false);
         }
-        let used = counts.kept.saturating_add(counts.reserved);
-        let taken = used.saturating_add(bytes) <= self.quota.0.limit;
+        let taken = counts.used().saturating_add(bytes) <= self.quota.0.limit;
         if taken {
             counts.reserved += bytes;
             self.bytes += bytes;
@@ -174,10 +240,32 @@ impl Reserved {
         }
     }
 
-    /// The file stays: its bytes do.
-    pub(crate) fn keep(mut self) {
+    /// Publishes the file by `publish`; its bytes are content's from then on.
+    ///
+    /// # Errors
+    /// Those of `publish`, with the reservation: what becomes of the file is up to
+    /// the caller.
+    pub(crate) fn publish<E>(
+        mut self,
+        publish: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), (E, Self)> {
+        let bytes = self.bytes;
+        self.quota.counts().begin_move(bytes);
+        let published = publish();
         let mut counts = self.quota.counts();
-        counts.kept = counts.kept.saturating_add(self.bytes);
+        counts.moving -= bytes;
+        if published.is_ok() {
+            counts.content = counts.content.saturating_add(bytes);
+            Self::give_back(&mut self.bytes, self.leaving, &mut counts);
+        }
+        drop(counts);
+        published.map_err(|error| (error, self))
+    }
+
+    /// The staged file could not be removed: its bytes stay.
+    pub(crate) fn leave(mut self) {
+        let mut counts = self.quota.counts();
+        counts.left = counts.left.saturating_add(self.bytes);
         Self::give_back(&mut self.bytes, self.leaving, &mut counts);
     }
 
@@ -209,24 +297,74 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_and_what_is_reserved_count_together() {
-        let quota = Quota::new(100, 30);
+        let quota = Quota::new(100, 10, 20);
         let (mut one, mut other) = (quota.reserve(), quota.reserve());
         one.grow(40, 0, soon()).await.unwrap();
         other.grow(30, 0, soon()).await.unwrap();
         assert_eq!(quota.used(), 100, "to the byte");
         assert_eq!(quota.fits(1), Err(Exceeded { limit: 100, left: 0 }));
-        one.keep();
+        one.publish(|| Ok::<_, ()>(())).unwrap();
         assert_eq!(quota.used(), 100, "what is published still counts");
+        let ((), other) = other.publish(|| Err(())).unwrap_err();
+        assert_eq!(quota.used(), 100, "so does what could not be");
         drop(other);
         assert_eq!(quota.used(), 70);
-        quota.release(70);
-        quota.release(1);
+        quota.remove(50, || Err(())).unwrap_err();
+        assert_eq!(quota.used(), 70, "and what could not be removed");
+        quota.remove(50, || Ok::<_, ()>(())).unwrap();
+        quota.release_left(20);
+        assert_eq!(quota.used(), 0);
+        quota.remove(1, || Ok::<_, ()>(())).unwrap();
         assert_eq!(quota.used(), 0, "no more is given back than there was");
+        let mut stays = quota.reserve();
+        stays.grow(5, 0, soon()).await.unwrap();
+        stays.give_up();
+        stays.leave();
+        assert_eq!((quota.used(), quota.fits(95)), (5, Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_walk_puts_right_what_others_did_and_nothing_else() {
+        let quota = Quota::new(1000, 100, 7);
+        quota.counted(quota.begin(), 60);
+        assert_eq!(quota.used(), 67, "others have removed 40");
+        quota.counted(quota.begin(), 90);
+        assert_eq!(quota.used(), 97, "and added 30; what is staged is no content");
+        // What moves during a walk, or all through it, it may have seen or not.
+        let mut staged = quota.reserve();
+        staged.grow(10, 0, soon()).await.unwrap();
+        for seen in [90, 100] {
+            let begun = quota.begin();
+            let mut one = quota.reserve();
+            one.grow(10, 0, soon()).await.unwrap();
+            one.publish(|| Ok::<_, ()>(())).unwrap();
+            quota.counted(begun, seen);
+            assert_eq!(quota.used(), 117);
+            quota.remove(10, || Ok::<_, ()>(())).unwrap();
+            quota
+                .remove(20, || {
+                    for seen in [70, 90] {
+                        quota.counted(quota.begin(), seen);
+                    }
+                    Ok::<_, ()>(())
+                })
+                .unwrap();
+            assert_eq!(quota.used(), 87);
+            let mut one = quota.reserve();
+            one.grow(20, 0, soon()).await.unwrap();
+            one.publish(|| Ok::<_, ()>(())).unwrap();
+        }
+        // What that can't explain is put right all the same.
+        let begun = quota.begin();
+        quota.remove(10, || Ok::<_, ()>(())).unwrap();
+        quota.counted(begun, 50);
+        assert_eq!(quota.used(), 60 + 7 + 10);
+        assert_eq!(quota.counts().moving, 0);
     }
 
     #[tokio::test]
     async fn one_byte_too_many_is_refused_and_so_is_one_that_is_still_to_come() {
-        let quota = Quota::new(100, 0);
+        let quota = Quota::new(100, 0, 0);
         let mut one = quota.reserve();
         one.grow(60, 40, soon()).await.unwrap();
         assert_eq!(quota.used(), 60, "what is announced takes nothing");
@@ -236,13 +374,17 @@ mod tests {
             assert_eq!(refused, Err(Exceeded { limit: 100, left: 40 }));
         }
         assert_eq!(quota.used(), 60, "a refusal takes nothing");
-        assert_eq!(Quota::new(10, 20).fits(0), Ok(()), "of a quota that is passed, nothing fits");
-        assert!(Quota::new(10, 20).fits(1).is_err());
+        assert_eq!(
+            Quota::new(10, 20, 0).fits(0),
+            Ok(()),
+            "of a quota that is passed, nothing fits"
+        );
+        assert!(Quota::new(10, 20, 0).fits(1).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_makes_room_and_the_other_waits_for_it() {
-        let quota = Quota::new(100, 0);
+        let quota = Quota::new(100, 0, 0);
         let (mut one, mut other) = (quota.reserve(), quota.reserve());
         one.grow(50, 0, soon()).await.unwrap();
         other.grow(50, 0, soon()).await.unwrap();
@@ -263,7 +405,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_given_up_and_does_not_go_is_not_waited_for_without_end() {
-        let quota = Quota::new(100, 0);
+        let quota = Quota::new(100, 0, 0);
         let (mut one, mut other) = (quota.reserve(), quota.reserve());
         one.grow(60, 0, soon()).await.unwrap();
         one.give_up();

@@ -88,17 +88,22 @@ impl<G: Send + 'static> StagedFile<G> {
     /// Where the rename failed, the staged file is removed. Where only the sync
     /// of the folder failed, the moved file is: it may not survive a crash.
     pub(crate) fn publish(mut self, target: &Path) -> io::Result<G> {
-        if let Some(Inner { file, path, .. }) = &self.inner {
+        let Inner { file, path, reserved, guard } = self.inner.take().ok_or_else(gone)?;
+        let published = reserved.publish(|| {
             file.set_modified(SystemTime::now())?;
-            fs::rename(path, target)?;
-        }
-        let Inner { guard, reserved, .. } = self.inner.take().ok_or_else(gone)?;
-        let folder = target.parent().unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        if synced.is_ok() || !remove(target) {
-            reserved.keep();
-        }
-        synced.map(|()| guard)
+            fs::rename(&path, target)?;
+            let folder = target.parent().unwrap_or(Path::new("."));
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            if synced.is_err() {
+                remove(target);
+            }
+            synced
+        });
+        published.map(|()| guard).map_err(|(error, reserved)| {
+            // Where it was moved, nothing is there to remove.
+            remove_staged(&path, file, reserved);
+            error
+        })
     }
 }
 
@@ -113,13 +118,7 @@ impl<G: Send + 'static> Drop for StagedFile<G> {
         };
         reserved.give_up();
         let removal = move || {
-            let removed = remove(&path);
-            drop(file); // only then its blocks are free
-            if removed {
-                drop(reserved)
-            } else {
-                reserved.keep()
-            }
+            remove_staged(&path, file, reserved);
             drop(guard);
         };
         match Handle::try_current() {
@@ -129,6 +128,12 @@ impl<G: Send + 'static> Drop for StagedFile<G> {
             Err(_) => removal(),
         }
     }
+}
+
+fn remove_staged(path: &Path, file: File, reserved: Reserved) {
+    let removed = remove(path);
+    drop(file); // only then its blocks are free
+    if removed { drop(reserved) } else { reserved.leave() }
 }
 
 /// Whether the file is gone.

@@ -10,10 +10,10 @@
 //! Both are on one file system, so that a rename publishes. Keys are UUIDs that
 //! the service makes: no client can name a path.
 //!
-//! What both hold, in bytes of files, is counted once when the store is opened, and
-//! with each change from then on: see [`Quota`]. What another process does in the
-//! folder is not seen until the next start. Content that is deleted while downloads
-//! have it open is counted as gone, and takes its space until they end.
+//! What both hold, in bytes of files, is counted when the store is opened, and with
+//! each change from then on: see [`Quota`]. What another process does in the folder
+//! is seen by the next walk. Content that is deleted while downloads have it open is
+//! counted as gone, and takes its space until they end.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -56,14 +56,13 @@ impl LocalStore {
     /// # Errors
     /// What the file system answers; above all, that it may not write there.
     pub fn open(root: &Path, quota: Option<u64>) -> io::Result<Self> {
-        let store = Self::at(root, Quota::new(0, 0));
-        let mut kept: u64 = 0;
-        for folder in [store.staging(), store.contents()] {
-            create(folder)?;
-            kept = kept.saturating_add(size_of_files(folder)?);
-        }
+        let store = Self::at(root, Quota::new(0, 0, 0));
+        create(store.staging())?;
+        create(store.contents())?;
         let limit = quota.map_or_else(|| share_of_the_file_system(root), Ok)?;
-        let store = Self { quota: Quota::new(limit, kept), ..store };
+        let content = size_of_files(store.contents())?;
+        let quota = Quota::new(limit, content, size_of_files(store.staging())?);
+        let store = Self { quota, ..store };
         store.probe()?;
         Ok(store)
     }
@@ -74,7 +73,7 @@ impl LocalStore {
     /// # Errors
     /// What the file system answers; above all, that there is none.
     pub fn existing(root: &Path) -> io::Result<Self> {
-        let store = Self::at(root, Quota::new(0, 0));
+        let store = Self::at(root, Quota::new(0, 0, 0));
         for folder in [store.staging(), store.contents(), &store.folders.owner] {
             fs::metadata(folder)?;
         }
@@ -178,7 +177,8 @@ impl LocalStore {
     pub async fn remove<G: Send + 'static>(&self, key: Uuid, guard: G) -> io::Result<()> {
         let (path, quota) = (self.path(key), self.quota.clone());
         self.blocking(move || {
-            let removed = remove(&path, &quota);
+            let size = fs::symlink_metadata(&path).map(|metadata| metadata.len());
+            let removed = size.and_then(|size| quota.remove(size, || fs::remove_file(&path)));
             drop(guard);
             match removed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -244,14 +244,6 @@ impl LocalStore {
 /// Creates a folder where it is missing. Content is the service's alone.
 pub(crate) fn create(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// Removes a file that counts as kept.
-pub(crate) fn remove(path: &Path, quota: &Quota) -> io::Result<()> {
-    let bytes = fs::symlink_metadata(path)?.len();
-    fs::remove_file(path)?;
-    quota.release(bytes);
-    Ok(())
 }
 
 /// Of all files in `folder`, in bytes: one is looked at at a time.

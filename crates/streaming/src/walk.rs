@@ -2,7 +2,7 @@
 //! names than memory should.
 
 use std::ffi::OsString;
-use std::fs::{self, DirEntry, File, ReadDir, TryLockError};
+use std::fs::{self, File, Metadata, ReadDir, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use crate::LocalStore;
-use crate::store::remove;
+use crate::quota::Begun;
 
 /// A file in a folder of the store.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ pub struct Walk {
     store: LocalStore,
     entries: Option<ReadDir>,
     age: Duration,
-    are_locked: bool,
+    // Of content: how the quota stood, and what was found since, in bytes.
+    counting: Option<(Begun, u64)>,
 }
 
 impl Walk {
@@ -61,26 +62,37 @@ impl Walk {
         let Some(mut entries) = self.entries.take() else {
             return Ok(Vec::new());
         };
-        let (age, are_locked) = (self.age, self.are_locked);
-        let (batch, entries) = self
+        let (age, are_locked) = (self.age, self.counting.is_none());
+        let (batch, size, entries) = self
             .store
             .blocking(move || {
-                let mut batch = Vec::with_capacity(limit);
+                let (mut batch, mut size) = (Vec::with_capacity(limit), 0_u64);
                 while batch.len() < limit {
                     let Some(entry) = entries.next().transpose()? else {
-                        return Ok((batch, None));
+                        return Ok((batch, size, None));
                     };
-                    let standing = match older_than(&entry, age) {
+                    // One that is gone by now is as good as not found.
+                    let metadata = entry.metadata().ok();
+                    let is_old = metadata.as_ref().is_some_and(|found| older_than(found, age));
+                    let standing = match is_old {
                         false => Standing::Young,
                         // Only then: for a moment, looking takes the lock.
                         true if are_locked && is_held(&entry.path()) => Standing::Held,
                         true => Standing::Left,
                     };
+                    let file = metadata.filter(Metadata::is_file);
+                    size = size.saturating_add(file.map_or(0, |file| file.len()));
                     batch.push(Entry { name: entry.file_name(), standing });
                 }
-                Ok((batch, Some(entries)))
+                Ok((batch, size, Some(entries)))
             })
             .await?;
+        if let Some((begun, found)) = &mut self.counting {
+            *found = found.saturating_add(size);
+            if entries.is_none() {
+                self.store.quota().counted(*begun, *found);
+            }
+        }
         self.entries = entries;
         Ok(batch)
     }
@@ -88,14 +100,16 @@ impl Walk {
 
 impl LocalStore {
     /// A walk over content; old is what was last written to at least `age` ago.
-    /// Nobody locks content: none of it is [`Standing::Held`].
+    /// Nobody locks content: none of it is [`Standing::Held`]. At its end, it puts
+    /// right what the quota counts as content.
     ///
     /// # Errors
     /// Where the folder can't be read.
     pub async fn walk_contents(&self, age: Duration) -> io::Result<Walk> {
+        let counting = Some((self.quota().begin(), 0));
         let folder = self.contents().to_owned();
         let entries = self.blocking(move || fs::read_dir(folder)).await?;
-        Ok(Walk { store: self.clone(), entries: Some(entries), age, are_locked: false })
+        Ok(Walk { store: self.clone(), entries: Some(entries), age, counting })
     }
 
     /// A walk over staged files. One that an upload holds, in any process, is locked;
@@ -107,7 +121,7 @@ impl LocalStore {
     pub async fn walk_staging(&self, age: Duration) -> io::Result<Walk> {
         let folder = self.staging().to_owned();
         let entries = self.blocking(move || fs::read_dir(folder)).await?;
-        Ok(Walk { store: self.clone(), entries: Some(entries), age, are_locked: true })
+        Ok(Walk { store: self.clone(), entries: Some(entries), age, counting: None })
     }
 
     /// Removes what a walk over staged files found [`Standing::Left`]: nobody takes
@@ -117,7 +131,15 @@ impl LocalStore {
     /// Where the runtime is shutting down.
     pub async fn remove_staged(&self, left: &Entry) -> io::Result<bool> {
         let (path, quota) = (self.staging().join(&left.name), self.quota().clone());
-        self.blocking(move || Ok(remove(&path, &quota).is_ok())).await
+        self.blocking(move || {
+            let size = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+            let removed = fs::remove_file(&path).is_ok();
+            if removed {
+                quota.release_left(size);
+            }
+            Ok(removed)
+        })
+        .await
     }
 }
 
@@ -128,9 +150,7 @@ fn is_held(path: &Path) -> bool {
 
 /// By the time of the last write. A clock that stepped back makes files look
 /// young, which keeps them: the safe side.
-fn older_than(entry: &DirEntry, age: Duration) -> bool {
-    let written = entry.metadata().and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| {
-        SystemTime::now().duration_since(written).is_ok_and(|elapsed| elapsed >= age)
-    })
+fn older_than(found: &Metadata, age: Duration) -> bool {
+    let elapsed = |written| SystemTime::now().duration_since(written).ok();
+    found.modified().ok().and_then(elapsed).is_some_and(|elapsed| elapsed >= age)
 }
