@@ -343,7 +343,7 @@ mod tests {
             quota.remove(10, || Ok::<_, ()>(())).unwrap();
             quota
                 .remove(20, || {
-                    for seen in [70, 90] {
+                    for seen in [90, 70] {
                         quota.counted(quota.begin(), seen);
                     }
                     Ok::<_, ()>(())
