@@ -48,7 +48,8 @@ async fn what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken(database: 
     assert!(detail.contains("40000 of 100000 bytes are left"), "{detail}");
     // In its course, where it is not; also to a client that is still sending.
     for size in [40_001, 8 << 20] {
-        problem(&service.ask(chunked(size)).await, 507, "quota-exceeded");
+        let detail = problem(&service.ask(chunked(size)).await, 507, "quota-exceeded");
+        assert!(detail.contains("40000 of 100000 bytes are left"), "{detail}");
     }
     assert_counted(&service, 60_000).await;
 

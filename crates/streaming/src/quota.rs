@@ -214,12 +214,12 @@ impl Reserved {
     /// Whether they are taken; false where they are only once others have gone.
     fn try_grow(&mut self, bytes: u64, rest: u64) -> Result<bool, Exceeded> {
         let mut counts = self.quota.counts();
-        let fits = self.quota.left(&counts, bytes.saturating_add(rest));
-        if fits.is_err() {
+        if self.quota.left(&counts, bytes.saturating_add(rest)).is_err() {
             // In one step with the refusal: of two at once, one is told first,
             // and the other sees it.
             Self::mark(&mut self.leaving, self.bytes, &mut counts);
-            return fits.map(|()| false);
+            // What it had itself is free again too.
+            return self.quota.left(&counts, u64::MAX).map(|()| false);
         }
         let taken = counts.used().saturating_add(bytes) <= self.quota.0.limit;
         if taken {
