@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tests::{Client, Request};
+use tokio_util::task::TaskTracker;
 
 use crate::rig::wire::Wire;
 use crate::rig::{Service, eventually, problem};
@@ -52,6 +53,16 @@ async fn the_admin_listener_answers_whatever_clients_hold(database: PgPool) {
     assert_eq!(busy.response(false).await.unwrap().status, 201);
     drop(busy);
     service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn the_health_command_is_answered_and_then_by_nobody(database: PgPool) {
+    let service = Service::start(&database, &["--tokens-sha256", &"0f".repeat(32)]).await;
+    let address = service.admin;
+    let ask = || TaskTracker::new().spawn_blocking(move || server::health::ask(address));
+    ask().await.unwrap().unwrap();
+    service.end().await;
+    ask().await.unwrap().unwrap_err();
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]

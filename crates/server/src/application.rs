@@ -282,8 +282,8 @@ pub fn ensure_owner(config: &Config, owner: Uuid, database: Uuid) -> anyhow::Res
 }
 
 fn access(config: &Config) -> anyhow::Result<Access> {
-    if !config.tokens_sha256.is_empty() {
-        return Ok(Access::Tokens(config.tokens_sha256.as_slice().into()));
+    if !config.tokens().is_empty() {
+        return Ok(Access::Tokens(config.tokens().into()));
     }
     if config.listen.ip().is_loopback() {
         return Ok(Access::Loopback);

@@ -9,6 +9,8 @@ use anyhow::{Context, ensure};
 use bytesize::ByteSize;
 use clap::Args;
 
+use crate::secrets::{self, Digests, Url};
+
 /// How long it may take from the rename of content to its record, at the most. The
 /// sweep must not be faster.
 const PUBLISHING: Duration = Duration::from_secs(300);
@@ -22,6 +24,10 @@ pub struct Config {
     /// Postgres: postgres://user:password@host/database
     #[arg(long, env, hide_env_values = true, global = true, value_name = "URL")]
     pub database_url: Option<String>,
+
+    /// A file with the database's URL instead, read at start
+    #[arg(long, env, global = true, value_name = "FILE", conflicts_with = "database_url", value_parser = secrets::url)]
+    pub database_url_file: Option<Url>,
 
     /// Where to listen. Beyond loopback a token is needed: without one given, one is made at start
     #[arg(long, env, global = true, default_value = "127.0.0.1:8080")]
@@ -43,6 +49,10 @@ pub struct Config {
     /// SHA-256 of the tokens that may ask, in hex: printf %s "$TOKEN" | sha256sum
     #[arg(long, env, global = true, value_delimiter = ',', value_parser = sha256)]
     pub tokens_sha256: Vec<[u8; 32]>,
+
+    /// A file with them instead, one a line, read at start
+    #[arg(long, env, global = true, value_name = "FILE", conflicts_with = "tokens_sha256", value_parser = secrets::digests)]
+    pub tokens_sha256_file: Option<Digests>,
 
     /// The memory limit to plan for; else that of the control group, else the machine's
     #[arg(long, env, global = true)]
@@ -194,8 +204,8 @@ impl Config {
             "--sweep-interval must be at least 1 s"
         );
         ensure!(
-            self.tokens_sha256.len() <= MOST_TOKENS,
-            "--tokens-sha256: {MOST_TOKENS} at most: each request is compared with all"
+            self.tokens().len() <= MOST_TOKENS,
+            "tokens: {MOST_TOKENS} at most: each request is compared with all"
         );
         Ok(())
     }
@@ -206,7 +216,14 @@ impl Config {
     /// Where there is none.
     pub fn database_url(&self) -> anyhow::Result<&str> {
         let url = self.database_url.as_deref().filter(|url| !url.is_empty());
+        let url = url.or(self.database_url_file.as_ref().map(|Url(url)| url.as_str()));
         url.context("DATABASE_URL is not set; `cargo xtask dev` brings a database of its own")
+    }
+
+    /// The SHA-256 of the tokens that may ask.
+    #[must_use]
+    pub fn tokens(&self) -> &[[u8; 32]] {
+        self.tokens_sha256_file.as_ref().map_or(&self.tokens_sha256, |Digests(digests)| digests)
     }
 }
 
@@ -267,7 +284,8 @@ fn cache(text: &str) -> Result<ByteSize, String> {
     if range.contains(&size) { Ok(size) } else { Err("expected 64KiB to 64GiB".to_owned()) }
 }
 
-fn sha256(hex: &str) -> Result<[u8; 32], String> {
+/// 64 hexadecimal digits, as `sha256sum` prints them.
+pub(crate) fn sha256(hex: &str) -> Result<[u8; 32], String> {
     let digits = hex.is_ascii() && hex.len() == 64;
     let mut digest = [0; 32];
     for (index, byte) in digest.iter_mut().enumerate() {
@@ -283,6 +301,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::secrets::tests::Scratch;
 
     #[derive(Parser)]
     struct Cli {
@@ -334,7 +353,27 @@ mod tests {
     fn tokens_are_read_as_hex() {
         let digest = "00ff".repeat(16);
         let config = parse(&[&format!("--tokens-sha256={digest},{digest}")]).unwrap();
-        assert_eq!(config.tokens_sha256.len(), 2);
-        assert_eq!(config.tokens_sha256[0][..2], [0x00, 0xff]);
+        assert_eq!(config.tokens().len(), 2);
+        assert_eq!(config.tokens()[0][..2], [0x00, 0xff]);
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_setting_or_its_file_not_both() {
+        let url = Scratch::new("config-url", "postgres://app@database/app\n");
+        let digest = Scratch::new("config-digest", "0f".repeat(32));
+        let url = format!("--database-url-file={}", url.path());
+        let digests = format!("--tokens-sha256-file={}", digest.path());
+        let config = parse(&[&url, &digests]).unwrap();
+        assert_eq!(config.database_url().unwrap(), "postgres://app@database/app");
+        assert_eq!(config.tokens(), [[0x0f; 32]]);
+        let both = [&digests, &format!("--tokens-sha256={}", "0f".repeat(32))];
+        for arguments in [
+            [url.as_str(), "--database-url=postgres://x"],
+            both.map(String::as_str),
+            ["--tokens-sha256-file=/nowhere/at/all", "--memory-limit=64MiB"],
+        ] {
+            let error = parse(&arguments).unwrap_err().to_string();
+            assert!(error.contains("-file"), "{error}");
+        }
     }
 }

@@ -1,22 +1,25 @@
 //! The service, put together: what `main` runs, and what the tests run.
 //!
-//! - [`config`]: every setting, and its flag;
+//! - [`config`]: every setting, and its flag; [`secrets`]: those from files;
 //! - [`limits`]: every semaphore; [`plan`]: what they add up to;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
 //! - [`admin`]: the other listener, for those who run it;
 //! - [`application`]: build and run; shutdown in order;
-//! - [`fsck`]: records and content compared.
+//! - [`fsck`]: records and content compared;
+//! - [`health`]: whether it answers, for a container's health check.
 
 pub mod admin;
 pub mod application;
 pub mod config;
 pub mod connection;
 pub mod fsck;
+pub mod health;
 pub mod io;
 pub mod limits;
 pub mod listener;
 pub mod plan;
 pub mod registry;
+pub mod secrets;
 pub mod telemetry;
 
 pub use application::{Application, Outcome};

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use server::{Application, Config, Outcome, application, fsck, plan, telemetry};
+use server::{Application, Config, Outcome, application, fsck, health, plan, telemetry};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
@@ -50,6 +51,8 @@ enum Command {
     /// Exit codes: 0, all agree (or do again, after --repair); 4, disagreements are left; 1, it
     /// could not be found out.
     Fsck(fsck::Flags),
+    /// Asks the service that listens on ADMIN_LISTEN whether it is alive, and exits: 0 if it answers
+    Health,
 }
 
 /// Requests in flight were cut off at the shutdown's deadline.
@@ -77,34 +80,44 @@ fn parse() -> Cli {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, config } = cli;
-    let command = command.unwrap_or(Command::Serve);
-    if let Command::Plan = command {
-        return print_plan(&config);
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            fits(&config)?;
+            runtime(&config)?.block_on(serve(config))
+        }
+        Command::Migrate => runtime(&config)?.block_on(migrate(&config)),
+        Command::Check => {
+            fits(&config)?;
+            runtime(&config)?.block_on(check(config))
+        }
+        Command::Plan => print_plan(&config),
+        Command::Fsck(flags) => {
+            config.validate()?;
+            let summary =
+                runtime(&config)?.block_on(fsck::run(&config, flags, &mut std::io::stdout()))?;
+            Ok(if summary.is_clean() { ExitCode::SUCCESS } else { DISAGREE.into() })
+        }
+        // No runtime: it runs beside the service, in the same memory limit.
+        Command::Health => {
+            health::ask(config.admin_listen)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
-    if !matches!(command, Command::Migrate) {
-        config.validate()?;
-    }
-    if matches!(command, Command::Serve | Command::Check) {
-        // Before the threads that it counts.
-        plan::plan(&config, plan::limit(&config)?).check()?;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+}
+
+/// Whether the plan fits: asked before there are the threads that it counts.
+fn fits(config: &Config) -> anyhow::Result<()> {
+    config.validate()?;
+    plan::plan(config, plan::limit(config)?).check()?;
+    Ok(())
+}
+
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .max_blocking_threads(config.blocking_threads)
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        match command {
-            Command::Serve => serve(config).await,
-            Command::Migrate => migrate(&config).await,
-            Command::Check => check(config).await,
-            Command::Plan => print_plan(&config),
-            Command::Fsck(flags) => {
-                let summary = fsck::run(&config, flags, &mut std::io::stdout()).await?;
-                Ok(if summary.is_clean() { ExitCode::SUCCESS } else { DISAGREE.into() })
-            }
-        }
-    })
+        .build()
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {

@@ -44,7 +44,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         + handler::multipart::cost(buffer);
     let request = handler::admission::cost(buffer);
     let cache = storage::cache::cost(cache(config), config.max_requests);
-    let tokens = config.tokens_sha256.len().max(1);
+    let tokens = config.tokens().len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
     let connections = config.max_connections + admin::CONNECTIONS;
     let threads = config.worker_threads + config.blocking_threads;
