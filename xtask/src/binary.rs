@@ -29,10 +29,22 @@ struct Target {
     name: String,
 }
 
-/// Builds the server, in the release profile if `release`.
-pub fn server(signals: &Signals, release: bool) -> Result<Built> {
-    let mut arguments = vec!["build", "--package", "server", "--bin", "server"];
-    arguments.extend(release.then_some("--release"));
+/// How the server is built: see the profiles in Cargo.toml.
+#[derive(Clone, Copy)]
+pub enum Profile {
+    Dev,
+    Release,
+    Dist,
+}
+
+/// Builds the server.
+pub fn server(signals: &Signals, profile: Profile) -> Result<Built> {
+    let profile = match profile {
+        Profile::Dev => "dev",
+        Profile::Release => "release",
+        Profile::Dist => "dist",
+    };
+    let arguments = ["build", "--package", "server", "--bin", "server", "--profile", profile];
     build(signals, &arguments, "server")
 }
 

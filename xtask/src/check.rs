@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use crate::weigh;
+
 mod arrows;
-mod command;
+pub mod command;
 mod manifests;
-mod metadata;
+pub mod metadata;
 mod tools;
 
 /// What to check.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The steps to run; all of them if none is named
+    /// The steps to run; all but advisories if none is named
     #[arg(value_enum)]
     steps: Vec<Step>,
 }
@@ -22,8 +24,8 @@ pub struct Options {
 /// One step. They run in this order, the quick ones first.
 ///
 /// Not a step: that `.sqlx/` fits the migrations, which takes a database
-/// (`cargo xtask prepare --check`), and known vulnerabilities (see deny.toml).
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// (`cargo xtask prepare --check`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
     /// The formatting is rustfmt's
     Rustfmt,
@@ -39,6 +41,10 @@ enum Step {
     Unused,
     /// Dependencies keep to deny.toml: licences, sources, duplicates, bans
     Deny,
+    /// Dependencies keep to weigh.toml: how many, in how many versions
+    Weigh,
+    /// No dependency has a known vulnerability: only by name, as it takes a network (see deny.toml)
+    Advisories,
 }
 
 impl Step {
@@ -76,6 +82,9 @@ impl Step {
                     .args(["--deny", "unmatched-skip-root"])
                     .arg("--hide-inclusion-graph"),
             ),
+            // Without the binary: building what is shipped takes minutes.
+            Step::Weigh => weigh::check(),
+            Step::Advisories => command::run(tools::DENY.command()?.args(["check", "advisories"])),
         }
     }
 
@@ -86,11 +95,12 @@ impl Step {
 
 /// Runs every step, also after a failure, and says at the end which failed.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let steps = match options.steps.as_slice() {
-        [] => Step::value_variants(),
-        named => named,
-    };
-    let outcomes: Vec<_> = steps.iter().map(|&step| timed(step)).collect();
+    let mut steps = options.steps;
+    if steps.is_empty() {
+        steps = Step::value_variants().to_vec();
+        steps.retain(|step| *step != Step::Advisories);
+    }
+    let outcomes: Vec<_> = steps.into_iter().map(timed).collect();
 
     println!();
     for (step, took, passed) in &outcomes {

@@ -10,7 +10,7 @@ use std::process::{ExitCode, ExitStatus};
 use anyhow::{Context, Result};
 use devdb::{Database, EndSignal, Leash, Purpose};
 
-use crate::binary::{self, Built};
+use crate::binary::{self, Built, Profile};
 use crate::child::{self, Signals, say};
 
 /// The database of dev, in the private Postgres.
@@ -46,7 +46,8 @@ pub fn run(options: Options) -> Result<ExitCode> {
 }
 
 fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
-    let binary = match binary::server(signals, options.release)? {
+    let profile = if options.release { Profile::Release } else { Profile::Dev };
+    let binary = match binary::server(signals, profile)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };

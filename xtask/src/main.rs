@@ -11,6 +11,7 @@ mod dev;
 mod memtest;
 mod prepare;
 mod test;
+mod weigh;
 
 /// The project's own commands. Each sets up what it needs.
 #[derive(Parser)]
@@ -27,19 +28,30 @@ enum Command {
     Test(test::Options),
     /// Measures each pattern beside its naive twin and holds it to budgets.toml
     Memtest(memtest::Options),
+    /// Builds what is shipped, and holds its size and its dependencies to weigh.toml
+    Weigh(weigh::Options),
     /// Writes .sqlx/, against which queries are checked without a database
     ///
     /// DATABASE_URL is left alone: this always takes a private Postgres.
     Prepare(prepare::Options),
-    /// Runs rustfmt, clippy, rustdoc, cargo-deny, and the checks on dependencies
+    /// Runs rustfmt, clippy, rustdoc, cargo-deny, and the other checks on dependencies
     Check(check::Options),
 }
 
 fn main() -> ExitCode {
-    let result = match Command::parse() {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        // Not clap's own code for a wrong option: 2 says that a budget is broken.
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.print().is_ok() { code } else { ExitCode::FAILURE };
+        }
+    };
+    let result = match command {
         Command::Dev(options) => dev::run(options),
         Command::Test(options) => test::run(options),
         Command::Memtest(options) => memtest::run(options),
+        Command::Weigh(options) => weigh::run(options),
         Command::Prepare(options) => prepare::run(options),
         Command::Check(options) => check::run(options),
     };

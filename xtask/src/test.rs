@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use devdb::{Database, EndSignal, Leash, Purpose};
 
-use crate::binary::{self, Built};
+use crate::binary::{self, Built, Profile};
 use crate::child::{self, Signals, say};
 
 /// Which tests to run: all, unless told otherwise.
@@ -30,7 +30,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
 
 fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
     // Some tests are about the binary as it is deployed.
-    let binary = match binary::server(signals, true)? {
+    let binary = match binary::server(signals, Profile::Release)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };

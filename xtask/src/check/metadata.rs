@@ -1,5 +1,6 @@
 //! What cargo knows about the workspace: `cargo metadata`, as far as it is used here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -10,16 +11,19 @@ use super::command;
 /// The workspace.
 #[derive(Deserialize)]
 pub struct Metadata {
-    /// Its members: nothing else is asked for.
+    /// Its members, and what they depend on if that was asked for.
     pub packages: Vec<Package>,
     pub target_directory: PathBuf,
 }
 
-/// A member.
+/// A member, or what one depends on.
 #[derive(Deserialize)]
 pub struct Package {
     pub name: String,
     pub manifest_path: PathBuf,
+    /// Its features, each with those that it turns on.
+    #[serde(default)]
+    pub features: BTreeMap<String, Vec<String>>,
     pub dependencies: Vec<Dependency>,
 }
 
@@ -32,12 +36,24 @@ pub struct Dependency {
     pub kind: Option<String>,
     /// The folder of a path dependency: a crate of ours.
     pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub uses_default_features: bool,
 }
 
-/// Asks cargo. Only manifests are read: no network, no lock file, well under a second.
+/// The members. Only their manifests are read: no network, no lock file, well under a second.
 pub fn read() -> anyhow::Result<Metadata> {
+    ask(&["--no-deps", "--offline"])
+}
+
+/// The members and all that they depend on, which is fetched if it is not here.
+pub fn read_all() -> anyhow::Result<Metadata> {
+    ask(&["--locked"])
+}
+
+fn ask(arguments: &[&str]) -> anyhow::Result<Metadata> {
     let output = command::cargo()
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version", "1"])
+        .args(arguments)
         .output()
         .context("cargo metadata does not start")?;
     if !output.status.success() {
