@@ -29,7 +29,7 @@ use crate::registry::Connections;
 use crate::{plan, telemetry};
 
 /// What is left for connections to close after the deadline has passed.
-const FORCED: Duration = Duration::from_secs(1);
+pub const FORCED: Duration = Duration::from_secs(1);
 
 /// The service, listening but not yet accepting.
 #[derive(Debug)]

@@ -217,7 +217,10 @@ impl Config {
     pub fn database_url(&self) -> anyhow::Result<&str> {
         let url = self.database_url.as_deref().filter(|url| !url.is_empty());
         let url = url.or(self.database_url_file.as_ref().map(|Url(url)| url.as_str()));
-        url.context("DATABASE_URL is not set; `cargo xtask dev` brings a database of its own")
+        url.context(
+            "neither DATABASE_URL nor DATABASE_URL_FILE is set; `cargo xtask dev` brings a \
+             database of its own",
+        )
     }
 
     /// The SHA-256 of the tokens that may ask.

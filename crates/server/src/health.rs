@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 
 /// The longest wait, for the connection and for each piece of the answer. The
 /// Dockerfile's `--timeout` is above both together.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What every answer begins with.
 const SIGN_OF_LIFE: [u8; 9] = *b"HTTP/1.1 ";
