@@ -104,17 +104,23 @@ where
     let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines));
     let service = service_fn(|request: Request<Incoming>| {
         watch.busy();
-        let mut request =
-            request.map(|body| Body::new(RequestBody { body, ended: false, watch: watch.clone() }));
+        let mut request = request.map(|body| {
+            Body::new(RequestBody {
+                body,
+                ended: false,
+                watch: watch.clone(),
+                buffer: settings.buffer as u64,
+            })
+        });
         request.extensions_mut().insert(Peer(peer));
         let response = service.clone().oneshot(request);
         let ending = Ending(watch.clone());
         async move {
             let mut response = response.await?;
-            // hyper would close too, and not say so: the client's next request
-            // on this connection would be lost.
+            // hyper takes what it has of an unread body, and closes where that is not
+            // all. It does not say so: the client's next request would be lost.
             let status = response.status();
-            if ending.0.is_unread() && (status.is_client_error() || status.is_server_error()) {
+            if ending.0.must_close() && (status.is_client_error() || status.is_server_error()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| ResponseBody { body, ending }))
@@ -147,6 +153,8 @@ struct RequestBody {
     // A chunked body does not say so by itself.
     ended: bool,
     watch: Arc<Watch>,
+    // hyper's, in bytes.
+    buffer: u64,
 }
 
 impl HttpBody for RequestBody {
@@ -174,7 +182,8 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.ended && !self.body.is_end_stream() {
-            self.watch.left_unread();
+            let left = self.body.size_hint().upper();
+            self.watch.left_unread(left.is_none_or(|left| left > self.buffer));
         }
     }
 }

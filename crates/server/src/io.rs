@@ -53,6 +53,8 @@ struct State {
     phase: Phase,
     since: Instant,
     unread: bool,
+    // More than hyper takes in passing.
+    much: bool,
 }
 
 impl Watch {
@@ -60,7 +62,8 @@ impl Watch {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
-        let state = State { phase: Phase::FirstByte, since: Instant::now(), unread: false };
+        let state =
+            State { phase: Phase::FirstByte, since: Instant::now(), unread: false, much: false };
         Self(Mutex::new(state))
     }
 
@@ -78,7 +81,7 @@ impl Watch {
 
     /// A request is being handled.
     pub fn busy(&self) {
-        self.set(|state| (state.phase, state.unread) = (Phase::Busy, false));
+        self.set(|state| (state.phase, state.unread, state.much) = (Phase::Busy, false, false));
     }
 
     /// The response is complete; what is left of it is to be written.
@@ -86,15 +89,15 @@ impl Watch {
         self.set(|state| state.phase = Phase::Flushing);
     }
 
-    /// The request's body was dropped before its end.
-    pub fn left_unread(&self) {
-        self.set(|state| state.unread = true);
+    /// The request's body was dropped before its end; `much` is left of it.
+    pub fn left_unread(&self, much: bool) {
+        self.set(|state| (state.unread, state.much) = (true, much));
     }
 
-    /// Whether the request's body was dropped before its end.
+    /// Whether so much of the request's body was left that the connection has to end.
     #[must_use]
-    pub fn is_unread(&self) -> bool {
-        self.state().unread
+    pub fn must_close(&self) -> bool {
+        self.state().much
     }
 
     fn read_some(&self) {
