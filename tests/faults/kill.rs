@@ -68,5 +68,7 @@ async fn nothing_is_lost_or_half_visible_over_fifty_kills() {
     assert_eq!((lost, half, undead), (0, 0, 0));
     // Else it was no test: kills came when something was in flight.
     assert!(told.created.len() > 100 && told.broken > 20 && staged > 5, "too little went on");
+    // What walks the folder itself finds no more.
+    assert!(ground.command().arg("fsck").status().unwrap().success());
     assert!(server.stop().success());
 }

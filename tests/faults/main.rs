@@ -20,6 +20,12 @@
 //! | a newer version migrates the database | the older one goes on, and starts again | `versions::a_server_survives_the_migration_of_a_newer_version` |
 //! | an older version on this one's schema | what it asks is answered, and what it writes is read | `versions::what_an_older_version_asks_is_answered` |
 //! | the clock steps, by hours, either way | no file is lost or swept, no deadline passes, no answer is dated later than it is | `clock::a_clock_that_steps_changes_nothing` |
+//! | a commit is answered too late, or never | 503; the file is whole, or swept | `http::database::a_record_whose_answer_was_lost_keeps_its_content`, `http::database::an_insert_that_never_came_leaves_content_to_the_sweep` |
+//! | the disk is full | 507, nothing is kept, what fits is taken | `http::store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
+//! | the quota is reached | the same | `http::quota::what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken` |
+//! | content vanished, or was cut | 500, logged | `http::download::content_of_another_size_or_none_is_never_sent` |
+//! | content was altered, or is cut while it is sent | the whole: broken off before its end, logged; a range can't be checked | `http::download::altered_content_never_looks_like_a_complete_answer`, `http::download::content_that_shrinks_under_way_breaks_the_download_off` |
+//! | any of these, and leftovers | `server fsck` finds them, `--repair` does what is safe | `http::fsck::every_disagreement_is_told_and_repaired_as_far_as_is_safe` |
 //! | no file descriptor is left | who is there is served, who comes waits; then all goes on | `descriptors::without_descriptors_it_waits_and_goes_on` |
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
