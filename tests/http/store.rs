@@ -78,6 +78,18 @@ async fn a_client_that_is_still_sending_sees_that_the_disk_is_full(database: PgP
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn without_a_setting_a_tenth_of_the_file_system_is_left_to_others(database: PgPool) {
+    let Some(tiny) = Tiny::mount() else {
+        return;
+    };
+    let service = Service::start_in(&database, tiny.path(), &[]).await;
+    assert_eq!(service.app.store.quota().limit(), (256 << 10) * 9 / 10);
+    problem(&service.ask(Request::post(POST, content(240_000))).await, 507, "quota-exceeded");
+    service.store("a", content(230_000)).await;
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn without_a_folder_to_stage_in_an_upload_fails(database: PgPool) {
     let service = Service::start(&database, &["--max-uploads", "1"]).await;
     service.lose_staging().await;

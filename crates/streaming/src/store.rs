@@ -28,7 +28,7 @@ use crate::{Content, Quota, StagedFile};
 
 /// The quota where none is given, in percent of the file system that has the
 /// folder. The tenth that is left is for whoever shares the disk: where it is full,
-/// a database stops, and a service that is told 507 does not.
+/// a database stops, and a service that says 507 does not. Held by `tests/http`: store.
 pub const DEFAULT_SHARE: u64 = 90;
 
 /// A folder of content. Clones share it.
