@@ -1,5 +1,6 @@
 //! `server health`: whether the service on this machine answers. A container's
-//! health check runs it, in an image that has neither shell nor curl.
+//! health check runs it, in an image that has neither shell nor curl. It holds 0.9
+//! MiB meanwhile, beside the service and out of the plan's slack.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
