@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use devdb::{EndSignal, Leash};
 use meter::{Report, Run};
+use server::log_line::{LogLine, Members};
 
 use crate::cases::{self, Case};
 
@@ -34,7 +35,7 @@ fn measure(arguments: &[String]) -> Result<String> {
     };
     let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
     // Log lines cost what they cost in production, and go nowhere.
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false);
+    let log = tracing_subscriber::fmt().fmt_fields(Members).event_format(LogLine);
     log.with_writer(std::io::sink).init();
     let report = match variant.as_str() {
         "pattern" => (case.pattern)()?,

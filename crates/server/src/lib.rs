@@ -3,6 +3,7 @@
 //! - [`config`]: every setting, and its flag; [`secrets`]: those from files;
 //! - [`limits`]: every semaphore; [`plan`]: what they add up to;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
+//! - [`telemetry`]: what is logged; [`log_line`]: a line of it;
 //! - [`admin`]: the other listener, for those who run it;
 //! - [`application`]: build and run; shutdown in order;
 //! - [`fsck`]: records and content compared;
@@ -17,6 +18,7 @@ pub mod health;
 pub mod io;
 pub mod limits;
 pub mod listener;
+pub mod log_line;
 pub mod plan;
 pub mod registry;
 pub mod secrets;

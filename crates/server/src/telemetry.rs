@@ -6,6 +6,8 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 use tracing_subscriber::EnvFilter;
 
+use crate::log_line::{LogLine, Members};
+
 /// Starts logging: pretty on a terminal, JSON otherwise. RUST_LOG filters.
 ///
 /// # Errors
@@ -18,7 +20,7 @@ pub fn start() -> anyhow::Result<()> {
         builder.with_target(false).try_init()
     } else {
         // The current span says it all: spans do not nest here.
-        builder.json().flatten_event(true).with_span_list(false).try_init()
+        builder.fmt_fields(Members).event_format(LogLine).try_init()
     };
     started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
 }
