@@ -13,14 +13,14 @@ use axum::response::Response;
 use axum::routing::get;
 use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Request};
+use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder};
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::App;
 use crate::probes::{LIVEZ, READYZ, livez, readyz};
-use crate::problem::{REQUEST_ID, render};
+use crate::problem::render;
 use crate::routes::no_such_route;
+use crate::{App, request_id};
 
 /// The probes, with problem documents and request ids as everywhere.
 pub fn admin(
@@ -36,13 +36,9 @@ pub fn admin(
         .fallback(no_such_route)
         .with_state(app);
     ServiceBuilder::new()
-        .map_request(|mut request: Request<Body>| {
-            request.headers_mut().remove(REQUEST_ID);
-            request
-        })
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .map_request(request_id::set)
         .map_response(render)
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(layer_fn(request_id::propagate))
         .layer(SetResponseHeaderLayer::overriding(
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

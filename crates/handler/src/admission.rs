@@ -12,7 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use futures_util::future::Either;
 use http::{Request, Response};
@@ -72,9 +73,10 @@ pub struct Admission<S> {
     permits: Arc<Semaphore>,
 }
 
-impl<S> Service<Request<Body>> for Admission<S>
+impl<S, B> Service<Request<Body>> for Admission<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -106,13 +108,14 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for Admitted<F>
+impl<F, B, E> Future for Admitted<F>
 where
-    F: Future<Output = Result<Response<Body>, E>>,
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Output = F::Output;
+    type Output = Result<Response<Body>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = std::task::ready!(this.inner.poll(cx))?;
         let permit = this.permit.take();
@@ -120,25 +123,28 @@ where
     }
 }
 
-/// A body that holds `permit` until it is dropped.
-pub fn held(body: Body, permit: Option<OwnedSemaphorePermit>) -> Body {
+/// A body that holds `permit` until it is dropped: boxed once, whatever it was.
+pub fn held<B>(body: B, permit: Option<OwnedSemaphorePermit>) -> Body
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     match permit {
         Some(permit) => Body::new(Held { body, _permit: permit }),
-        None => body,
+        None => Body::new(body),
     }
 }
 
 pin_project! {
-    struct Held {
+    struct Held<B> {
         #[pin]
-        body: Body,
+        body: B,
         _permit: OwnedSemaphorePermit,
     }
 }
 
-impl HttpBody for Held {
-    type Data = axum::body::Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody> HttpBody for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,

@@ -7,6 +7,7 @@
 //! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
+//! - [`request_id`]: what a request is known by, in the log and to its client;
 //! - [`problem`]: every error that a client sees, in one place.
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub mod publish;
 pub mod rate_limit;
 pub mod record;
 pub mod repr_digest;
+pub mod request_id;
 pub mod routes;
 pub mod stack;
 pub mod stats;

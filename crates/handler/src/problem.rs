@@ -12,13 +12,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use storage::LoadError;
 use streaming::UploadError;
 
-/// Where a request's id stands, in requests and responses.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::request_id::REQUEST_ID;
 
 /// What a client is told to wait when a bound is reached, in seconds. The
 /// shortest that is worth saying: most of what is bounded is over in a second.

@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Request};
 use http_body::Body as HttpBody;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, layer::layer_fn};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
@@ -19,7 +18,8 @@ use tracing::{Level, Span};
 
 use crate::admission::AdmissionLayer;
 use crate::compression::{self, PermitLayer};
-use crate::problem::{REQUEST_ID, render};
+use crate::problem::render;
+use crate::request_id::{self, REQUEST_ID};
 use crate::routes::routes;
 use crate::{Access, App, Problem, RateLimit, rate_limit};
 
@@ -51,11 +51,7 @@ pub fn stack(
 + 'static {
     ServiceBuilder::new()
         // 1. The id is ours: a client's would be as long as it likes.
-        .map_request(|mut request: Request<Body>| {
-            request.headers_mut().remove(REQUEST_ID);
-            request
-        })
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .map_request(request_id::set)
         // 2. A span a request; one log line a response.
         .layer(
             TraceLayer::new_for_http()
@@ -66,7 +62,7 @@ pub fn stack(
         )
         // 3. Errors become problem documents; the id is in the response by then.
         .map_response(render)
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(layer_fn(request_id::propagate))
         // 4. No response is taken for another type than it says.
         .layer(SetResponseHeaderLayer::overriding(
             X_CONTENT_TYPE_OPTIONS,
@@ -83,7 +79,6 @@ pub fn stack(
         //    of 9, whose encoders last as long.
         .layer(AdmissionLayer::new(app.requests.clone()))
         // 9. What is encoded: as many encoders as there are permits.
-        .map_response(|response: Response<_>| response.map(Body::new))
         .map_request(compression::read_accepted::<Body>)
         .layer(compression::layer())
         .layer(PermitLayer::new(app.encoders.clone()))

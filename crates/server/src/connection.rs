@@ -104,13 +104,15 @@ where
     let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines));
     let service = service_fn(|request: Request<Incoming>| {
         watch.busy();
-        let mut request = request.map(|body| {
-            Body::new(RequestBody {
+        let mut request = request.map(|body| match body.is_end_stream() {
+            // Nothing is left unread, and nothing is boxed.
+            true => Body::empty(),
+            false => Body::new(RequestBody {
                 body,
                 ended: false,
                 watch: watch.clone(),
                 buffer: settings.buffer as u64,
-            })
+            }),
         });
         request.extensions_mut().insert(Peer(peer));
         let response = service.clone().oneshot(request);
