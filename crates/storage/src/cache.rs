@@ -136,6 +136,19 @@ where
         E: Send + Sync + 'static,
         F: Future<Output = Result<Option<V>, E>>,
     {
+        // The usual case, by itself: it allocates nothing, and whoever asks does not
+        // hold the whole load's future meanwhile.
+        match self.entries.get(&key).await {
+            Some(value) => Ok(value),
+            None => Box::pin(self.load_once(key, load)).await,
+        }
+    }
+
+    async fn load_once<E, F>(&self, key: K, load: impl Fn() -> F) -> Result<V, Arc<LoadError<E>>>
+    where
+        E: Send + Sync + 'static,
+        F: Future<Output = Result<Option<V>, E>>,
+    {
         let changes = || self.changes.load(Ordering::Acquire);
         let before = AtomicU64::new(0);
         let begun = || {
