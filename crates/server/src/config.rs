@@ -301,7 +301,7 @@ pub(crate) fn sha256(hex: &str) -> Result<[u8; 32], String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, FromArgMatches, Parser};
 
     use super::*;
     use crate::secrets::tests::Scratch;
@@ -314,7 +314,10 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
         let arguments = ["server"].iter().chain(arguments);
-        Cli::try_parse_from(arguments).map(|cli| cli.config)
+        // Whatever is set where the tests run: DATABASE_URL is.
+        let command = Cli::command().mut_args(|argument| argument.env(None));
+        let matches = command.try_get_matches_from(arguments)?;
+        Cli::from_arg_matches(&matches).map(|cli| cli.config)
     }
 
     #[test]

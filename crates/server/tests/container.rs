@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use budget::{Limit, Source};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use server::{Config, application, health, plan};
 
 const DOCKERFILE: &str = include_str!("../../../Dockerfile");
@@ -17,7 +17,8 @@ struct Cli {
 }
 
 fn defaults() -> Config {
-    Cli::parse_from(["server"]).config
+    let command = Cli::command().mut_args(|argument| argument.env(None));
+    Cli::from_arg_matches(&command.get_matches_from(["server"])).unwrap().config
 }
 
 /// What follows the last `key` in a text, up to the end of the word. The service is
