@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use handler::{Access, App, RateLimit};
+use sha2::{Digest, Sha256};
 use storage::audit::AuditWriter;
 use storage::{PoolSettings, Records};
 use streaming::{LocalStore, UploadLimits};
@@ -41,6 +42,8 @@ pub struct Application {
     /// What bounds each.
     pub settings: Settings,
     access: Access,
+    // Made, not configured: told when it begins to serve.
+    new_token: Option<String>,
     audit_writer: AuditWriter,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -89,7 +92,7 @@ impl Application {
             .with_context(|| format!("can't listen on {} (--admin-listen)", config.admin_listen))?;
 
         let limits = Limits::new(&config);
-        let access = access(&config)?;
+        let (access, new_token) = access(&config)?;
         let (audit, audit_writer) = storage::audit::queue(config.audit_queue);
         let app = App {
             records: Records::new(pool.clone(), plan::cache(&config), RandomState::new()),
@@ -126,6 +129,7 @@ impl Application {
             connections: Connections::new(limits.connections),
             settings,
             access,
+            new_token,
             audit_writer,
             listener,
             admin_listener,
@@ -192,8 +196,12 @@ impl Application {
             buffers,
             tasks,
             config,
+            new_token,
             ..
         } = self;
+        if let Some(token) = new_token {
+            telemetry::announce(&token);
+        }
         let admin = Admin::start(admin_listener, app.clone(), buffers, settings);
         let shutdown = Shutdown::default();
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
@@ -281,15 +289,19 @@ pub fn ensure_owner(config: &Config, owner: Uuid, database: Uuid) -> anyhow::Res
     Ok(())
 }
 
-fn access(config: &Config) -> anyhow::Result<Access> {
+/// Who may ask, and the token that was made for want of a configured one.
+fn access(config: &Config) -> anyhow::Result<(Access, Option<String>)> {
     if !config.tokens().is_empty() {
-        return Ok(Access::Tokens(config.tokens().into()));
+        return Ok((Access::Tokens(config.tokens().into()), None));
     }
     if config.listen.ip().is_loopback() {
-        return Ok(Access::Loopback);
+        return Ok((Access::Loopback, None));
     }
-    let digest = telemetry::announce_new_token()?;
-    Ok(Access::Tokens([digest].into()))
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("no randomness for a token")?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = <[u8; 32]>::from(Sha256::digest(&token));
+    Ok((Access::Tokens([digest].into()), Some(token)))
 }
 
 /// Keeps the cache in step with what other replicas change.

@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, stderr};
 
 use anyhow::Context;
-use sha2::{Digest, Sha256};
 use tracing_subscriber::EnvFilter;
 
 use crate::log_line::{LogLine, Members};
@@ -25,15 +24,8 @@ pub fn start() -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
 }
 
-/// Makes a token of 32 random bytes, shows it once in the log, and returns its
-/// SHA-256, which is all that is kept.
-///
-/// # Errors
-/// Where the system has no randomness.
-pub fn announce_new_token() -> anyhow::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("no randomness for a token")?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+/// Shows a token that was made, once.
+pub fn announce(token: &str) {
     let told = "listening beyond loopback without TOKENS_SHA256: this token was made, and is \
                 shown once";
     if tracing::enabled!(tracing::Level::WARN) {
@@ -42,5 +34,4 @@ pub fn announce_new_token() -> anyhow::Result<[u8; 32]> {
         // Whatever RUST_LOG says: nobody could ask anything.
         eprintln!("{told}: {token}");
     }
-    Ok(Sha256::digest(&token).into())
 }
