@@ -22,6 +22,10 @@ use crate::sweep::SweepError;
 /// texts. No connection to the database is held while files are read.
 const BATCH: u16 = 256;
 
+/// Contents without a record that are looked at again together, after
+/// [`SETTLING`]; a batch more at most: 68 KiB of keys.
+const SUSPECTS: usize = 4096;
+
 /// How long content without a record is left alone before it counts: a request that
 /// has deleted the record removes the content next.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -172,11 +176,10 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
 
     async fn contents(&mut self) -> Result<(), SweepError> {
         let mut walk = self.store.walk_contents(self.options.age).await?;
+        let mut suspects = Vec::new();
         loop {
             let batch = walk.next_batch(BATCH.into()).await?;
-            if batch.is_empty() {
-                return Ok(());
-            }
+            let is_end = batch.is_empty();
             let (mut keys, mut standings) = (Vec::new(), Vec::new());
             for entry in &batch {
                 match entry.key() {
@@ -187,17 +190,24 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
                     None => self.told(&Finding::Foreign(shown(entry)), Repair::None),
                 }
             }
-            let orphans = files::without_record(self.pool, &keys).await?;
+            let orphans = match keys.as_slice() {
+                [] => Vec::new(),
+                keys => files::without_record(self.pool, keys).await?,
+            };
             let without = standings.into_iter().filter(|(key, _)| orphans.contains(key));
             let (orphans, young): (Vec<_>, Vec<_>) =
                 without.partition(|(_, standing)| *standing == Standing::Left);
             self.summary.contents += (keys.len() - orphans.len()) as u64;
             self.summary.young += young.len() as u64;
-            if !orphans.is_empty() {
+            suspects.extend(orphans.into_iter().map(|(key, _)| key));
+            if suspects.len() >= SUSPECTS || (is_end && !suspects.is_empty()) {
                 tokio::time::sleep(SETTLING).await;
+                for key in suspects.drain(..) {
+                    self.orphan(key).await?;
+                }
             }
-            for (key, _) in orphans {
-                self.orphan(key).await?;
+            if is_end {
+                return Ok(());
             }
         }
     }
