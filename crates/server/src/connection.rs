@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
+use futures_util::TryFutureExt;
 use handler::Peer;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -117,16 +118,16 @@ where
         request.extensions_mut().insert(Peer(peer));
         let response = service.clone().oneshot(request);
         let ending = Ending(watch.clone());
-        async move {
-            let mut response = response.await?;
+        // Not an async block, which would hold the response twice over.
+        response.map_ok(|mut response| {
             // hyper takes what it has of an unread body, and closes where that is not
             // all. It does not say so: the client's next request would be lost.
             let status = response.status();
             if ending.0.must_close() && (status.is_client_error() || status.is_server_error()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| ResponseBody { body, ending }))
-        }
+            response.map(|body| ResponseBody { body, ending })
+        })
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(settings.buffer).header_read_timeout(None);
