@@ -5,6 +5,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::TryFutureExt;
 use http::{HeaderName, HeaderValue, Request};
 use tower::{Service, ServiceExt, service_fn};
 use uuid::Uuid;
@@ -38,13 +39,12 @@ where
 {
     service_fn(move |request: Request<Body>| {
         let id = request.headers().get(REQUEST_ID).cloned();
-        let answer = inner.clone().oneshot(request);
-        async {
-            let mut response = answer.await?;
+        // Not an async block: it would have room for the future twice.
+        inner.clone().oneshot(request).map_ok(|mut response| {
             if let Some(id) = id {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
-            Ok(response)
-        }
+            response
+        })
     })
 }

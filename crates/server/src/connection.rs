@@ -116,9 +116,9 @@ where
             }),
         });
         request.extensions_mut().insert(Peer(peer));
-        let response = service.clone().oneshot(request);
         let ending = Ending(watch.clone());
-        // Not an async block, which would hold the response twice over.
+        // Not an async block: it would have room for the future twice.
+        let response = service.clone().oneshot(request);
         response.map_ok(|mut response| {
             // hyper takes what it has of an unread body, and closes where that is not
             // all. It does not say so: the client's next request would be lost.
