@@ -23,8 +23,8 @@ pub const REPETITIONS: usize = 3;
 /// A slope from 1 to 64 MiB: what grows by one byte in a thousand shows.
 pub const SIZES: [u64; 4] = [1, 4, 16, 64];
 
-/// A small table is read so often at most.
-const MOST_READINGS: u64 = 12;
+/// A small table is read so often at most: as many pages as of a large one, in all.
+const MOST_READINGS: u64 = 32;
 
 const IN_FLIGHT: [usize; 5] = [1, 2, 4, 8, 16];
 
