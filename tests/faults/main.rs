@@ -26,6 +26,8 @@
 //! | content vanished, or was cut | 500, logged | `http::download::content_of_another_size_or_none_is_never_sent` |
 //! | content was altered, or is cut while it is sent | the whole: broken off before its end, logged; a range can't be checked | `http::download::altered_content_never_looks_like_a_complete_answer`, `http::download::content_that_shrinks_under_way_breaks_the_download_off` |
 //! | any of these, and leftovers | `server fsck` finds them, `--repair` does what is safe | `http::fsck::every_disagreement_is_told_and_repaired_as_far_as_is_safe` |
+//! | a disk that hangs | what does not need it goes on; a shutdown ends at its deadline, exit code 3 | `disk::a_disk_that_hangs_does_not_hold_the_shutdown_up` |
+//! | nobody reads the log; it can't be written | lines are dropped and counted, all goes on | `log::a_log_that_nobody_reads_stops_nothing`, `log::a_log_that_cannot_be_written_stops_nothing` |
 //! | no file descriptor is left | who is there is served, who comes waits; then all goes on | `descriptors::without_descriptors_it_waits_and_goes_on` |
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -34,7 +36,9 @@ mod clients;
 mod clock;
 mod database;
 mod descriptors;
+mod disk;
 mod kill;
+mod log;
 mod replicas;
 mod rig;
 mod signals;

@@ -222,7 +222,7 @@ fn in_use(term: Term, config: &server::Config) -> Term {
         "sockets, received" => config.max_uploads as u64,
         "sockets, unsent" => config.max_downloads as u64,
         "requests" => (config.max_uploads + config.max_downloads) as u64,
-        "pages" | "encoders" | "cache" | "audit queue" | "rate limit" => 0,
+        "pages" | "encoders" | "cache" | "audit queue" | "rate limit" | "log" => 0,
         other => panic!("how much of the term {other} does this load use?"),
     };
     Term { count, ..term }

@@ -59,6 +59,14 @@ async fn a_refusal_before_the_end_of_the_body_says_that_the_connection_ends(data
     problem(&early, 413, "too-large");
     assert_eq!(early.field("connection"), Some("close"));
     assert_eq!(client.end().await.unwrap(), b"");
+    // However little is left, and whether it has come or not.
+    for sent in ["hello", ""] {
+        let mut client = service.client().await;
+        client.request(&Request::post("/none", "hello").body(sent)).await.unwrap();
+        let early = client.response(false).await.unwrap();
+        assert_eq!((early.status, early.field("connection")), (404, Some("close")));
+        assert_eq!(client.end().await.unwrap(), b"");
+    }
     // Where the body was read, there is no need.
     let mut client = service.client().await;
     let patch = Request::patch("/v1/files/00000000-0000-0000-0000-000000000000", "{}");

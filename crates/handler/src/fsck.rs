@@ -10,6 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use storage::pool::answered;
 use storage::{PgPool, files};
 use streaming::check::Difference;
 use streaming::walk::{Entry, Standing};
@@ -140,7 +141,7 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
         loop {
             let page = files::page(self.pool, after, BATCH);
             let page = page.map_ok(|record| (record.id, record.size, record.sha256));
-            let page: Vec<(Uuid, u64, Digest)> = page.try_collect().await?;
+            let page: Vec<(Uuid, u64, Digest)> = answered(page.try_collect()).await?;
             let Some((last, ..)) = page.last() else { return Ok(()) };
             after = Some(*last);
             for (id, size, sha256) in page {

@@ -4,6 +4,7 @@
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use storage::{PoolSettings, Records};
 use streaming::{LocalStore, UploadLimits};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -57,7 +58,8 @@ pub struct Application {
 pub enum Outcome {
     /// Every request in flight ended by itself.
     Drained,
-    /// This many connections were cut off at the deadline.
+    /// This many connections were cut off at the deadline; 0 where only work behind
+    /// them did not end.
     CutOff(usize),
 }
 
@@ -209,27 +211,30 @@ impl Application {
         // It ends after the requests, whose events it writes.
         let requests_ended = CancellationToken::new();
         app.tasks.spawn(audit_writer.run(app.pool.clone(), requests_ended.clone()));
-        {
+        let mut force = pin!(force);
+        let forced = {
             let accepting =
                 accept(listener, buffers, &connections, service, settings, &shutdown, &tasks);
             tokio::select! {
-                () = accepting => {}
-                () = async {
+                () = accepting => false,
+                forced = async {
                     stop.await;
                     app.draining.cancel();
-                    tokio::time::sleep(config.shutdown_delay).await;
-                } => {}
+                    timeout(config.shutdown_delay, &mut force).await.is_ok()
+                } => forced,
             }
-        }
+        };
         let deadline = Instant::now() + config.shutdown_timeout;
         tracing::info!(connections = connections.open(), "shutting down");
         shutdown.graceful.cancel();
         tasks.close();
         let drained = tokio::select! {
-            drained = timeout_at(deadline, tasks.wait()) => drained.is_ok(),
-            () = force => false,
+            drained = timeout_at(deadline, tasks.wait()), if !forced => drained.is_ok(),
+            () = force, if !forced => false,
+            else => false,
         };
-        let outcome = if drained { Outcome::Drained } else { Outcome::CutOff(connections.open()) };
+        let mut outcome =
+            if drained { Outcome::Drained } else { Outcome::CutOff(connections.open()) };
         shutdown.forced.cancel();
 
         // What clients can no longer hold up ends now: their tasks, publishing
@@ -246,6 +251,10 @@ impl Application {
         };
         if timeout_at(deadline, ending).await.is_err() {
             tracing::warn!("some work did not end in time; its leftovers will be swept");
+            outcome = match outcome {
+                Outcome::Drained => Outcome::CutOff(0),
+                cut_off @ Outcome::CutOff(_) => cut_off,
+            };
         }
         tracing::info!(?outcome, "shut down");
         outcome

@@ -203,6 +203,12 @@ impl Config {
             self.sweep_interval >= Duration::from_secs(1),
             "--sweep-interval must be at least 1 s"
         );
+        let pause = self.rate_limit_period.checked_mul(self.rate_limit_burst);
+        ensure!(
+            pause.is_some_and(|pause| pause <= LONGEST),
+            "--rate-limit-period times --rate-limit-burst must be a year at most: so long a bucket \
+             takes to be full again"
+        );
         ensure!(
             self.tokens().len() <= MOST_TOKENS,
             "tokens: {MOST_TOKENS} at most: each request is compared with all"

@@ -108,12 +108,7 @@ where
         let mut request = request.map(|body| match body.is_end_stream() {
             // Nothing is left unread, and nothing is boxed.
             true => Body::empty(),
-            false => Body::new(RequestBody {
-                body,
-                ended: false,
-                watch: watch.clone(),
-                buffer: settings.buffer as u64,
-            }),
+            false => Body::new(RequestBody { body, ended: false, watch: watch.clone() }),
         });
         request.extensions_mut().insert(Peer(peer));
         let ending = Ending(watch.clone());
@@ -123,7 +118,7 @@ where
             // hyper takes what it has of an unread body, and closes where that is not
             // all. It does not say so: the client's next request would be lost.
             let status = response.status();
-            if ending.0.must_close() && (status.is_client_error() || status.is_server_error()) {
+            if ending.0.is_unread() && (status.is_client_error() || status.is_server_error()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response.map(|body| ResponseBody { body, ending })
@@ -156,8 +151,6 @@ struct RequestBody {
     // A chunked body does not say so by itself.
     ended: bool,
     watch: Arc<Watch>,
-    // hyper's, in bytes.
-    buffer: u64,
 }
 
 impl HttpBody for RequestBody {
@@ -185,8 +178,7 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.ended && !self.body.is_end_stream() {
-            let left = self.body.size_hint().upper();
-            self.watch.left_unread(left.is_none_or(|left| left > self.buffer));
+            self.watch.left_unread();
         }
     }
 }

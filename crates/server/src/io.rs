@@ -53,8 +53,6 @@ struct State {
     phase: Phase,
     since: Instant,
     unread: bool,
-    // More than hyper takes in passing.
-    much: bool,
 }
 
 impl Watch {
@@ -62,8 +60,7 @@ impl Watch {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
-        let state =
-            State { phase: Phase::FirstByte, since: Instant::now(), unread: false, much: false };
+        let state = State { phase: Phase::FirstByte, since: Instant::now(), unread: false };
         Self(Mutex::new(state))
     }
 
@@ -81,7 +78,7 @@ impl Watch {
 
     /// A request is being handled.
     pub fn busy(&self) {
-        self.set(|state| (state.phase, state.unread, state.much) = (Phase::Busy, false, false));
+        self.set(|state| (state.phase, state.unread) = (Phase::Busy, false));
     }
 
     /// The response is complete; what is left of it is to be written.
@@ -89,15 +86,15 @@ impl Watch {
         self.set(|state| state.phase = Phase::Flushing);
     }
 
-    /// The request's body was dropped before its end; `much` is left of it.
-    pub fn left_unread(&self, much: bool) {
-        self.set(|state| (state.unread, state.much) = (true, much));
+    /// The request's body was dropped before its end.
+    pub fn left_unread(&self) {
+        self.set(|state| state.unread = true);
     }
 
-    /// Whether so much of the request's body was left that the connection has to end.
+    /// Whether it was.
     #[must_use]
-    pub fn must_close(&self) -> bool {
-        self.state().much
+    pub fn is_unread(&self) -> bool {
+        self.state().unread
     }
 
     fn read_some(&self) {

@@ -1,12 +1,14 @@
 //! The binary: allocator, runtime, subcommands, signals. All else is the lib.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use server::{Application, Config, Outcome, application, fsck, health, plan, telemetry};
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
@@ -55,6 +57,9 @@ enum Command {
     Health,
 }
 
+/// Whoever configures the token itself is not shown it, in a log perhaps.
+const TOKENS: &str = "--tokens-sha256: expected 64 hexadecimal digits, with commas between several";
+
 /// Requests in flight were cut off at the shutdown's deadline.
 const CUT_OFF: u8 = 3;
 
@@ -75,7 +80,19 @@ fn parse() -> Cli {
         let unset = argument.get_env().is_some_and(is_empty);
         if unset { argument.env(None) } else { argument }
     });
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    let matches = command.try_get_matches().unwrap_or_else(|error| refuse(error));
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Says what is wrong, but not with a value that may be a secret.
+fn refuse(error: clap::Error) -> ! {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if error.kind() == ErrorKind::ValueValidation
+        && argument.is_some_and(|argument| argument.starts_with("--tokens-sha256 "))
+    {
+        Cli::command().error(ErrorKind::ValueValidation, TOKENS).exit()
+    }
+    error.exit()
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -83,18 +100,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
             fits(&config)?;
-            runtime(&config)?.block_on(serve(config))
+            run_to_its_end(&config.clone(), serve(config))
         }
-        Command::Migrate => runtime(&config)?.block_on(migrate(&config)),
+        Command::Migrate => run_to_its_end(&config, migrate(&config)),
         Command::Check => {
             fits(&config)?;
-            runtime(&config)?.block_on(check(config))
+            run_to_its_end(&config.clone(), check(config))
         }
         Command::Plan => print_plan(&config),
         Command::Fsck(flags) => {
             config.validate()?;
-            let summary =
-                runtime(&config)?.block_on(fsck::run(&config, flags, &mut std::io::stdout()))?;
+            let mut out = std::io::stdout();
+            let summary = run_to_its_end(&config, fsck::run(&config, flags, &mut out))?;
             Ok(if summary.is_clean() { ExitCode::SUCCESS } else { DISAGREE.into() })
         }
         // No runtime: it runs beside the service, in the same memory limit.
@@ -112,16 +129,24 @@ fn fits(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn runtime(config: &Config) -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs a future on a runtime of the configured threads. What still works on the
+/// blocking pool then is not waited for: a disk that hangs would make it endless.
+fn run_to_its_end<T>(
+    config: &Config,
+    future: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let runtime = Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .max_blocking_threads(config.blocking_threads)
         .enable_all()
-        .build()
+        .build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    telemetry::start()?;
+    let _log = telemetry::start()?;
     let limit = plan::limit(&config)?;
     let line = plan::plan(&config, limit);
     // Before anything is listened on, so that no signal finds nobody home.
@@ -183,7 +208,8 @@ fn print_plan(config: &Config) -> anyhow::Result<ExitCode> {
     config.validate()?;
     let limit = plan::limit(config)?;
     let plan = plan::plan(config, limit);
-    println!("{plan}, by {}", limit.source);
+    // Who reads only its beginning has closed the pipe.
+    let _ = writeln!(std::io::stdout(), "{plan}, by {}", limit.source);
     plan.check()?;
     Ok(ExitCode::SUCCESS)
 }

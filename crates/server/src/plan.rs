@@ -5,7 +5,7 @@ use budget::{Kind, Limit, Plan, Source, Term, limit};
 use storage::CacheSettings;
 
 use crate::config::{Config, size};
-use crate::{admin, connection};
+use crate::{admin, connection, telemetry};
 
 /// The process with nothing to do, in bytes: code, statics, the runtime, the
 /// allocator's own. Measured on the release binary: 8.4 MiB resident.
@@ -126,6 +126,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             setting: None,
             ..heap("rate limit", 1, handler::rate_limit::cost(tokens), "", "memtest rate_limit")
         },
+        Term { setting: None, ..heap("log", 1, telemetry::cost(), "", "memtest log") },
         // One beside the pool listens for changes.
         heap(
             "pooled connections",

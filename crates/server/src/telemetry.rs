@@ -1,27 +1,83 @@
 //! What the service says: one line an event, on stderr.
+//!
+//! **What goes wrong**: a line is written by the thread that says it. Where nobody
+//! reads stderr's pipe, or its disk hangs, every worker stands still; where it can't
+//! be written at all, the complaint about that panics. A queue in front of a thread
+//! of its own is 128,000 *lines* by default.
+//!
+//! **The pattern**: a queue of [`LINES`], in front of a thread. Full means that a
+//! line is dropped, and counted.
+//!
+//! **The bound**: [`cost`]. Held by the memory test `log`.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::Context;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::log_line::{LogLine, Members};
+
+/// Lines that wait to be written: some tenths of a second at full load.
+pub const LINES: usize = 512;
+
+/// The longest line that is counted with, in bytes: what clients can put into one is
+/// cut (path, method), and errors are short. Usual ones have 300.
+const LINE: usize = 1024;
+
+/// The heap that lines on their way may hold, in bytes.
+#[must_use]
+pub const fn cost() -> usize {
+    // The queue has a place for each, of a vector and a stamp.
+    LINES * (LINE + 48)
+}
+
+/// Keeps the log's thread. Dropping it waits, a second at most, until what was said
+/// is written; and tells how many lines were not.
+#[derive(Debug)]
+pub struct Log {
+    dropped: ErrorCounter,
+    _guard: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let lines @ 1.. = self.dropped.dropped_lines() {
+            tracing::warn!(lines, "lines of the log were dropped");
+        }
+    }
+}
+
+/// A writer that never waits for `writer`.
+pub fn queued(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES)
+        .thread_name("log")
+        .finish(writer)
+}
 
 /// Starts logging: pretty on a terminal, JSON otherwise. RUST_LOG filters.
 ///
 /// # Errors
 /// A filter that can't be read, or logging that was started before.
-pub fn start() -> anyhow::Result<()> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+pub fn start() -> anyhow::Result<Log> {
+    let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = filter.unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let (writer, guard) = queued(stderr());
+    let log = Log { dropped: writer.error_counter(), _guard: guard };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // Where a line can't be written, there is nowhere to say so.
+    let builder = builder.log_internal_errors(false);
     let started = if stderr().is_terminal() {
-        builder.with_target(false).try_init()
+        builder.with_target(false).with_ansi(true).try_init()
     } else {
         // The current span says it all: spans do not nest here.
         builder.fmt_fields(Members).event_format(LogLine).try_init()
     };
-    started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
+    started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))?;
+    Ok(log)
 }
 
 /// Shows a token that was made, once.
@@ -32,6 +88,6 @@ pub fn announce(token: &str) {
         tracing::warn!(token, "{told}");
     } else {
         // Whatever RUST_LOG says: nobody could ask anything.
-        eprintln!("{told}: {token}");
+        let _ = writeln!(stderr(), "{told}: {token}");
     }
 }

@@ -23,6 +23,8 @@ pub use record::FileRecord;
 pub use records::Records;
 pub use sqlx::{Error, PgPool};
 
+use crate::pool::answered;
+
 /// The migrations of `migrations/`, compiled in.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
@@ -33,7 +35,11 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 /// A migration that fails or has changed since, a database out of reach.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = sqlx::migrate::Migrator::with_migrations(MIGRATOR.migrations.to_vec());
-    migrator.set_ignore_missing(true).run(pool).await
+    migrator.set_ignore_missing(true);
+    let mut connection = pool.acquire().await?;
+    // A change to a large table takes its time; who waits can see it, and stop.
+    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    migrator.run(&mut *connection).await
 }
 
 /// Whether every migration that this build knows has been applied. A newer
@@ -44,11 +50,9 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 pub async fn is_migrated(pool: &PgPool) -> Result<bool, Error> {
     let newest = MIGRATOR.iter().map(|migration| migration.version).max();
     // Not a checked query: the table is the migrator's, and may not be there.
+    let query = "SELECT max(version) FROM _sqlx_migrations WHERE success LIMIT 1";
     let applied: Option<Option<i64>> =
-        match sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success LIMIT 1")
-            .fetch_optional(pool)
-            .await
-        {
+        match answered(sqlx::query_scalar(query).fetch_optional(pool)).await {
             Err(Error::Database(error)) if error.code().as_deref() == Some("42P01") => None,
             other => other?,
         };
@@ -60,7 +64,7 @@ pub async fn is_migrated(pool: &PgPool) -> Result<bool, Error> {
 /// # Errors
 /// Where the database can't be asked, or is not migrated.
 pub async fn identity(pool: &PgPool) -> Result<uuid::Uuid, Error> {
-    sqlx::query_scalar!("SELECT id FROM identity LIMIT 1").fetch_one(pool).await
+    answered(sqlx::query_scalar!("SELECT id FROM identity LIMIT 1").fetch_one(pool)).await
 }
 
 /// Asks the database for nothing, to see that it answers.
@@ -78,10 +82,11 @@ pub fn is_unavailable(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::PoolTimedOut | Error::PoolClosed | Error::Tls(_) => true,
         // 57: operator intervention (shutdown, statement timeout); 53: out of
-        // resources (too many connections, disk full); 08: connection lost.
-        Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["57", "53", "08"].iter().any(|class| code.starts_with(class))),
+        // resources (too many connections, disk full); 08: connection lost; 25006:
+        // read-only, a standby that has not taken over yet.
+        Error::Database(error) => error.code().is_some_and(|code| {
+            ["57", "53", "08", "25006"].iter().any(|class| code.starts_with(class))
+        }),
         _ => false,
     }
 }

@@ -94,12 +94,15 @@ impl LocalStore {
     /// What the file system answers.
     pub fn claim(&self, owner: Uuid) -> io::Result<Uuid> {
         let path = self.folders.owner.as_path();
-        match File::create_new(path) {
-            Ok(mut file) => {
-                writeln!(file, "{owner}")?;
-                file.sync_all()?;
-                Ok(owner)
-            }
+        // Whole, or not at all: a crash in between must not leave an empty one.
+        let new = path.with_extension(Uuid::new_v4().to_string());
+        let mut file = File::create_new(&new)?;
+        writeln!(file, "{owner}")?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&new, path);
+        fs::remove_file(&new)?;
+        match linked {
+            Ok(()) => Ok(owner),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.owner(),
             Err(error) => Err(error),
         }

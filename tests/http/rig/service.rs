@@ -105,7 +105,7 @@ impl Service {
         flags: &[&str],
     ) -> anyhow::Result<Application> {
         if std::env::var_os("RUST_LOG").is_some() {
-            let _ = server::telemetry::start();
+            let _ = server::telemetry::start().map(std::mem::forget);
         }
         Application::build(Self::config(database, folder, flags)).await
     }

@@ -12,6 +12,7 @@ mod compression;
 mod download;
 mod export;
 mod list;
+mod log;
 mod multipart;
 mod pool;
 mod rate_limit;
@@ -46,6 +47,7 @@ pub const ALL: &[Case] = &[
     rate_limit::CASE,
     pool::CASE,
     audit::CASE,
+    log::CASE,
     selftest::CASE,
 ];
 
