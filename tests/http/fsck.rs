@@ -170,6 +170,42 @@ async fn nothing_is_left_out_however_much_there_is(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn what_can_not_be_repaired_is_told_and_the_rest_is(database: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let service = Service::start_in(&database, folder, &[]).await;
+    let damaged = service.store("a", "hello").await;
+    fs::write(service.content_of(&damaged), "hello!").unwrap();
+    service.end().await;
+    // Nothing can be moved to what is no folder.
+    fs::write(folder.join("quarantine"), "").unwrap();
+    let content = |id: Uuid| folder.join("content").join(id.to_string());
+    // In whatever order they are found: some come before some.
+    let stuck: Vec<_> = (0..8).map(|_| Uuid::now_v7()).collect();
+    let mut folders: Vec<_> = stuck.iter().copied().map(content).collect();
+    folders.push(folder.join("staging/stuck"));
+    for path in folders {
+        fs::create_dir(&path).unwrap();
+        let old = SystemTime::now() - Duration::from_secs(2 * 3600);
+        File::open(path).unwrap().set_modified(old).unwrap();
+    }
+    for _ in 0..300 {
+        leave(content(Uuid::now_v7()));
+        leave(folder.join("staging").join(Uuid::now_v7().simple().to_string()));
+    }
+    let (lines, summary) = fsck(&database, folder, REPAIR).await;
+    assert_eq!((summary.found, summary.removed, summary.quarantined), (610, 600, 0));
+    assert!(!summary.is_clean());
+    let left = |line: &str| lines.iter().any(|told| told.starts_with(line));
+    for id in stuck {
+        assert!(left(&format!("orphan {id}: the content has no record (could not be repaired: ")));
+    }
+    let id = damaged.id;
+    assert!(left("leftover stuck: staged, and no upload has it (could not be repaired: "));
+    assert!(left(&format!("size {id}: the record says 5 bytes, the content has 6 (could not ")));
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn content_whose_delete_is_under_way_is_no_orphan(database: PgPool) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

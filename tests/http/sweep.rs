@@ -33,6 +33,31 @@ async fn leftovers_go_and_files_stay(database: PgPool) {
 }
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn what_can_not_be_removed_is_passed_over(database: PgPool) {
+    let service = Service::start(&database, &[]).await;
+    let file = service.store("a", "hello").await;
+    let folder = service.staging().with_file_name("content");
+    // In whatever order they are found: some come before some.
+    let mut stuck = vec![service.staging().join("stuck")];
+    stuck.extend((0..8).map(|_| folder.join(Uuid::now_v7().to_string())));
+    for path in &stuck {
+        fs::create_dir(path).unwrap();
+    }
+    for _ in 0..300 {
+        fs::write(folder.join(Uuid::now_v7().to_string()), "orphaned").unwrap();
+    }
+    let swept = sweep(&service.app, Duration::ZERO).await.unwrap();
+    assert_eq!(swept, Swept { staged: 0, content: 300 });
+    assert_eq!(service.app.store.quota().used(), 5, "what is there is counted all the same");
+    assert!(stuck.iter().all(|path| path.exists()));
+    assert_eq!(service.ask(Request::get(&file.content)).await.text(), "hello");
+    for path in stuck {
+        fs::remove_dir(path).unwrap();
+    }
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_live_upload_is_not_touched(database: PgPool) {
     let service = Service::start(&database, &["--upload-chunk", "8KiB"]).await;
     let mut client = service.client().await;

@@ -77,6 +77,14 @@ pub enum Repair {
     /// The content was moved away, so that no part of it is served as if right: where
     /// size or digest are others.
     Quarantined,
+    /// It failed, and the disagreement is left. The rest is repaired all the same.
+    Failed(io::ErrorKind),
+}
+
+impl Repair {
+    fn of(repaired: io::Result<()>, how: Self) -> Self {
+        repaired.map_or_else(|error| Self::Failed(error.kind()), |()| how)
+    }
 }
 
 /// What was looked at, and found.
@@ -113,7 +121,7 @@ impl Summary {
 /// **Cancellation**: what was repaired by then is.
 ///
 /// # Errors
-/// [`SweepError`]: the folder or the database can't be read, or a repair failed.
+/// [`SweepError`]: the folder or the database can't be read.
 pub async fn fsck(
     pool: &PgPool,
     store: &LocalStore,
@@ -165,9 +173,8 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
             Difference::Size(_) | Difference::Digest if repair => {
                 match self.store.quarantine(id).await {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                    moved => moved?,
+                    moved => Repair::of(moved, Repair::Quarantined),
                 }
-                Repair::Quarantined
             }
             _ => Repair::None,
         };
@@ -220,8 +227,7 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
         }
         let mut repair = Repair::None;
         if self.options.repair {
-            self.store.remove(key, ()).await?;
-            repair = Repair::Removed;
+            repair = Repair::of(self.store.remove(key, ()).await, Repair::Removed);
         }
         self.told(&Finding::Orphan(key), repair);
         Ok(())
@@ -240,8 +246,8 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
                     continue;
                 }
                 let mut repair = Repair::None;
-                if self.options.repair && self.store.remove_staged(&entry).await? {
-                    repair = Repair::Removed;
+                if self.options.repair {
+                    repair = Repair::of(self.store.remove_staged(&entry).await, Repair::Removed);
                 }
                 self.told(&Finding::Leftover(shown(&entry)), repair);
             }
@@ -254,7 +260,7 @@ impl<F: FnMut(&Finding, Repair)> Fsck<'_, F> {
             _ => self.summary.found += 1,
         }
         match repair {
-            Repair::None => {}
+            Repair::None | Repair::Failed(_) => {}
             Repair::Removed => self.summary.removed += 1,
             Repair::Quarantined => self.summary.quarantined += 1,
         }
@@ -292,11 +298,12 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "",
-            Self::Removed => " (removed)",
-            Self::Quarantined => " (content moved to quarantine)",
-        })
+        match self {
+            Self::None => Ok(()),
+            Self::Removed => f.write_str(" (removed)"),
+            Self::Quarantined => f.write_str(" (content moved to quarantine)"),
+            Self::Failed(kind) => write!(f, " (could not be repaired: {})", io::Error::from(*kind)),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sweep: what a crash left behind goes, by age.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -48,8 +49,10 @@ pub async fn sweep(app: &App, age: Duration) -> Result<Swept, SweepError> {
             break;
         }
         for entry in batch.iter().filter(|entry| is_left(entry)) {
-            // One that can't be removed is tried again.
-            swept.staged += usize::from(app.store.remove_staged(entry).await?);
+            match app.store.remove_staged(entry).await {
+                Ok(()) => swept.staged += 1,
+                Err(error) => passed_over(&entry.name.to_string_lossy(), &error),
+            }
         }
     }
     let mut contents = app.store.walk_contents(age).await?;
@@ -64,8 +67,15 @@ pub async fn sweep(app: &App, age: Duration) -> Result<Swept, SweepError> {
             continue;
         }
         for key in files::without_record(&app.pool, &keys).await? {
-            app.store.remove(key, ()).await?;
-            swept.content += 1;
+            match app.store.remove(key, ()).await {
+                Ok(()) => swept.content += 1,
+                Err(error) => passed_over(&key, &error),
+            }
         }
     }
+}
+
+/// One that can't be removed must not keep the others, nor the quota's count.
+fn passed_over(name: &dyn fmt::Display, error: &io::Error) {
+    tracing::warn!(%name, %error, "a leftover could not be removed; the next sweep will try again");
 }

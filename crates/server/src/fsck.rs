@@ -26,8 +26,7 @@ pub struct Flags {
 /// Compares, and writes a line a finding and a summary to `out`.
 ///
 /// # Errors
-/// A folder or database that can't be used, or don't belong together; a repair that
-/// failed.
+/// A folder or database that can't be used, or don't belong together.
 pub async fn run(config: &Config, flags: Flags, out: &mut impl Write) -> anyhow::Result<Summary> {
     let store = LocalStore::existing(&config.content_dir).with_context(|| {
         format!("{} is no content folder that is in use", config.content_dir.display())

@@ -126,7 +126,7 @@ impl Quota {
     /// as that can't explain the difference.
     pub fn counted(&self, begun: Begun, bytes: u64) {
         let mut counts = self.counts();
-        let moved = counts.moved.wrapping_sub(begun.moved).saturating_add(begun.moving);
+        let moved = counts.moved.wrapping_sub(begun.moved).wrapping_add(begun.moving);
         let (least, most) = (bytes.saturating_sub(moved), bytes.saturating_add(moved));
         counts.content = counts.content.clamp(least, most);
         drop(counts);
@@ -145,6 +145,9 @@ impl Quota {
         counts.moving -= bytes;
         if removed.is_ok() {
             counts.content = counts.content.saturating_sub(bytes);
+        } else {
+            // It was there all the time: no walk can have missed it.
+            counts.moved = counts.moved.wrapping_sub(bytes);
         }
         drop(counts);
         self.0.freed.notify_waiters();

@@ -125,19 +125,17 @@ impl LocalStore {
     }
 
     /// Removes what a walk over staged files found [`Standing::Left`]: nobody takes
-    /// hold of such a file again. Says whether it is gone.
+    /// hold of such a file again.
     ///
     /// # Errors
-    /// Where the runtime is shutting down.
-    pub async fn remove_staged(&self, left: &Entry) -> io::Result<bool> {
+    /// What the file system answers.
+    pub async fn remove_staged(&self, left: &Entry) -> io::Result<()> {
         let (path, quota) = (self.staging().join(&left.name), self.quota().clone());
         self.blocking(move || {
             let size = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
-            let removed = fs::remove_file(&path).is_ok();
-            if removed {
-                quota.release_left(size);
-            }
-            Ok(removed)
+            fs::remove_file(&path)?;
+            quota.release_left(size);
+            Ok(())
         })
         .await
     }

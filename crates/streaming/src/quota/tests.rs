@@ -73,6 +73,21 @@ async fn a_walk_puts_right_what_others_did_and_nothing_else() {
     quota.counted(begun, 50);
     assert_eq!(quota.used(), 60 + 7 + 10);
     assert_eq!(quota.counts().moving, 0);
+    // What could not be removed did not move, whenever the walk began.
+    for seen in [60, 70] {
+        let before = quota.begin();
+        let mut during = None;
+        quota
+            .remove(10, || {
+                during = Some(quota.begin());
+                Err(())
+            })
+            .unwrap_err();
+        for begun in [Some(before), during].into_iter().flatten() {
+            quota.counted(begun, seen);
+            assert_eq!(quota.used(), seen + 7 + 10);
+        }
+    }
 }
 
 #[tokio::test]
