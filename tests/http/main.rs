@@ -13,7 +13,7 @@
 //! | 400 digest | `digest::a_digest_that_is_none_is_refused` |
 //! | 400 body | `upload::a_broken_body_leaves_nothing_behind`, `lengths::a_body_that_ends_before_its_length_is_told_and_not_kept` |
 //! | 201 form | `multipart::files_of_one_form_are_published_together` |
-//! | 400, 413, 422 form | `multipart::a_form_that_is_none_is_refused`, `multipart::a_head_that_never_ends_is_refused`, `multipart::all_files_of_a_form_or_none` |
+//! | 400, 413, 422 form | `multipart::a_form_that_is_none_is_refused`, `multipart::a_head_that_never_ends_is_refused`, `multipart::all_files_of_a_form_or_none`, `multipart::a_form_that_can_not_fit_is_not_asked_for` |
 //! | 408 | `upload::a_stalled_upload_is_told_and_leaves_nothing_behind`, `multipart::a_form_that_stalls_is_told_and_leaves_nothing_behind` |
 //! | 413 | `lengths::a_length_too_large_is_refused_before_the_body`, `lengths::a_client_that_is_still_sending_sees_the_refusal` |
 //! | 415 | `upload::encoded_content_is_refused` |
@@ -24,7 +24,7 @@
 //! | 501 | `lengths::a_transfer_coding_that_is_not_undone_is_refused` |
 //! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back`, `lengths::a_client_that_is_still_sending_sees_that_there_is_no_place` |
 //! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
-//! | 507 quota | `quota::what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken`, `quota::uploads_at_once_never_pass_it_and_some_are_stored` |
+//! | 507 quota | `quota::what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken`, `quota::uploads_at_once_never_pass_it_and_some_are_stored`, `quota::a_file_takes_its_overhead_however_small_it_is` |
 //! | 507 disk | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
 //!
 //! | `GET`, `HEAD /v1/files` | test |

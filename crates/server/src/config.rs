@@ -41,8 +41,8 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "content")]
     pub content_dir: PathBuf,
 
-    /// What content and uploads in flight may take on disk, in bytes of files; more gets 507. Else
-    /// 90 % of the file system: who shares it (a database!) keeps the rest
+    /// What content and uploads in flight may take on disk, in bytes of files and 4 KiB for each
+    /// file; more gets 507. Else 90 % of the file system: who shares it (a database!) keeps the rest
     #[arg(long, env, global = true, value_parser = content)]
     pub content_quota: Option<ByteSize>,
 

@@ -1,4 +1,5 @@
-//! A quota on disk: bytes that are kept and bytes on their way, together.
+//! A quota on disk: bytes that are kept and bytes on their way, together, and for each
+//! file what it takes beside them.
 //!
 //! **What goes wrong**: a look before an upload ("is there room?") says yes to
 //! each of many at once. And uploads that run into the bound together fail
@@ -16,6 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+
+/// What a file counts for beside its bytes, in bytes: about the block that its end
+/// begins and its inode. Else a byte would be a file's whole price, and an empty one
+/// free: small files would fill the disk under a quota that they hardly touch. Held by
+/// `tests/http`: quota.
+pub const FILE_OVERHEAD: u64 = 4 * 1024;
 
 /// A bound on bytes. Clones share it.
 #[derive(Clone, Debug)]
@@ -68,10 +75,16 @@ pub struct Begun {
     moved: u64,
 }
 
+/// What a file of `size` bytes counts for.
+#[must_use]
+pub const fn charge(size: u64) -> u64 {
+    size.saturating_add(FILE_OVERHEAD)
+}
+
 /// More than is left of the quota, whatever happens to other uploads that were
 /// refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{left} of {limit} bytes are left")]
+#[error("{left} of {limit} bytes are left, and a file takes {FILE_OVERHEAD} beside its own")]
 pub struct Exceeded {
     /// The quota, in bytes.
     pub limit: u64,
@@ -81,7 +94,7 @@ pub struct Exceeded {
 
 impl Quota {
     /// A quota of `limit` bytes, of which content and what is `left` of staged files
-    /// take some; that may be more.
+    /// take some, each with its [`charge`]; that may be more.
     #[must_use]
     pub fn new(limit: u64, content: u64, left: u64) -> Self {
         let counts = Mutex::new(Counts { content, left, ..Counts::default() });
@@ -100,13 +113,13 @@ impl Quota {
         self.counts().used()
     }
 
-    /// Whether so many bytes would fit now. Takes none of them: what a client
+    /// Whether a file of `size` bytes would fit now. Takes none of them: what a client
     /// only announces must not keep others out.
     ///
     /// # Errors
     /// [`Exceeded`].
-    pub fn fits(&self, bytes: u64) -> Result<(), Exceeded> {
-        self.left(&self.counts(), bytes)
+    pub fn fits(&self, size: u64) -> Result<(), Exceeded> {
+        self.left(&self.counts(), charge(size))
     }
 
     /// A reservation of nothing yet.
@@ -121,7 +134,7 @@ impl Quota {
         Begun { moving, moved }
     }
 
-    /// A walk that began then has come to its end, and found `bytes` of content. What
+    /// A walk that began then has come to its end, and found content that counts for `bytes`. What
     /// moved meanwhile it may have seen or not: what is counted is put right as far
     /// as that can't explain the difference.
     pub fn counted(&self, begun: Begun, bytes: u64) {
@@ -133,7 +146,7 @@ impl Quota {
         self.0.freed.notify_waiters();
     }
 
-    /// Removes content of `bytes` by `remove`, and counts it as gone if that worked.
+    /// Removes content that counts for `bytes` by `remove`, and counts it as gone if that worked.
     pub(crate) fn remove<E>(
         &self,
         bytes: u64,

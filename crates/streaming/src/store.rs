@@ -10,7 +10,7 @@
 //! Both are on one file system, so that a rename publishes. Keys are UUIDs that
 //! the service makes: no client can name a path.
 //!
-//! What both hold, in bytes of files, is counted when the store is opened, and with
+//! What both hold, in bytes of files and in files, is counted when the store is opened, and with
 //! each change from then on: see [`Quota`]. What another process does in the folder
 //! is seen by the next walk. Content that is deleted while downloads have it open is
 //! counted as gone, and takes its space until they end.
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::quota::charge;
 use crate::{Content, Quota, StagedFile};
 
 /// The quota where none is given, in percent of the file system that has the
@@ -60,8 +61,8 @@ impl LocalStore {
         create(store.staging())?;
         create(store.contents())?;
         let limit = quota.map_or_else(|| share_of_the_file_system(root), Ok)?;
-        let content = size_of_files(store.contents())?;
-        let quota = Quota::new(limit, content, size_of_files(store.staging())?);
+        let content = charge_of_files(store.contents())?;
+        let quota = Quota::new(limit, content, charge_of_files(store.staging())?);
         let store = Self { quota, ..store };
         store.probe()?;
         Ok(store)
@@ -181,7 +182,8 @@ impl LocalStore {
         let (path, quota) = (self.path(key), self.quota.clone());
         self.blocking(move || {
             let size = fs::symlink_metadata(&path).map(|metadata| metadata.len());
-            let removed = size.and_then(|size| quota.remove(size, || fs::remove_file(&path)));
+            let removed =
+                size.and_then(|size| quota.remove(charge(size), || fs::remove_file(&path)));
             drop(guard);
             match removed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -249,13 +251,13 @@ pub(crate) fn create(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Of all files in `folder`, in bytes: one is looked at at a time.
-fn size_of_files(folder: &Path) -> io::Result<u64> {
+/// What all files in `folder` count for, in bytes: one is looked at at a time.
+fn charge_of_files(folder: &Path) -> io::Result<u64> {
     let mut size: u64 = 0;
     for entry in fs::read_dir(folder)? {
         // One may be gone by the time that it is looked at.
         let metadata = entry?.metadata().ok().filter(fs::Metadata::is_file);
-        size = size.saturating_add(metadata.map_or(0, |metadata| metadata.len()));
+        size = size.saturating_add(metadata.map_or(0, |metadata| charge(metadata.len())));
     }
     Ok(size)
 }

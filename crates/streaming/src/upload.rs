@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::quota::{Exceeded, Reserved};
+use crate::quota::{Exceeded, FILE_OVERHEAD, Reserved};
 use crate::staged::StagedFile;
 use crate::{BoxError, LocalStore};
 
@@ -123,8 +123,8 @@ impl<G: Send + 'static> Writer<G> {
 
 /// Receives `body` into a staged file of `store`: at most `limits.max_size`
 /// bytes, counted as they come, whatever Content-Length says. Each also counts
-/// against the store's quota before it is written; a length that can't fit is
-/// refused before the body is asked for.
+/// against the store's quota before it is written, and the file with
+/// [`FILE_OVERHEAD`]; a length that can't fit is refused before the body is asked for.
 ///
 /// `guard` pays for [`cost`]; it is held until the staged file is published or
 /// removed.
@@ -142,9 +142,11 @@ where
     G: Send + 'static,
 {
     let UploadLimits { max_size, chunk, stall } = limits;
-    store.quota().fits(body.size_hint().lower())?;
-    let folder = store.staging().to_owned();
-    let (tasks, reserved) = (store.tasks().clone(), store.quota().reserve());
+    let mut reserved = store.quota().reserve();
+    // Before the file is made, and before the body is asked for.
+    let whole = body.size_hint().lower();
+    reserved.grow(FILE_OVERHEAD, whole, Instant::now() + stall).await?;
+    let (folder, tasks) = (store.staging().to_owned(), store.tasks().clone());
     let create = move || Writer::create(&folder, tasks, chunk, reserved, guard);
     let mut writer = store.blocking(create).await?;
     let mut size: u64 = 0;

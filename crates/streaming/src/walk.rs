@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use crate::LocalStore;
-use crate::quota::Begun;
+use crate::quota::{Begun, charge};
 
 /// A file in a folder of the store.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Walk {
     store: LocalStore,
     entries: Option<ReadDir>,
     age: Duration,
-    // Of content: how the quota stood, and what was found since, in bytes.
+    // Of content: how the quota stood, and what was found since counts for.
     counting: Option<(Begun, u64)>,
 }
 
@@ -81,7 +81,7 @@ impl Walk {
                         true => Standing::Left,
                     };
                     let file = metadata.filter(Metadata::is_file);
-                    size = size.saturating_add(file.map_or(0, |file| file.len()));
+                    size = size.saturating_add(file.map_or(0, |file| charge(file.len())));
                     batch.push(Entry { name: entry.file_name(), standing });
                 }
                 Ok((batch, size, Some(entries)))
@@ -134,7 +134,7 @@ impl LocalStore {
         self.blocking(move || {
             let size = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
             fs::remove_file(&path)?;
-            quota.release_left(size);
+            quota.release_left(charge(size));
             Ok(())
         })
         .await

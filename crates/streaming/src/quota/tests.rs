@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use super::*;
 
+/// Whether so many bytes are left, of what file whatever.
+fn left(quota: &Quota, bytes: u64) -> Result<(), Exceeded> {
+    quota.left(&quota.counts(), bytes)
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(1)
 }
@@ -33,7 +38,7 @@ async fn what_is_kept_and_what_is_reserved_count_together() {
     stays.grow(5, 0, soon()).await.unwrap();
     stays.give_up();
     stays.leave();
-    assert_eq!((quota.used(), quota.fits(95)), (5, Ok(())));
+    assert_eq!((quota.used(), left(&quota, 95)), (5, Ok(())));
 }
 
 #[tokio::test]
@@ -102,8 +107,17 @@ async fn one_byte_too_many_is_refused_and_so_is_one_that_is_still_to_come() {
         assert_eq!(refused, Err(Exceeded { limit: 100, left: 40 }));
     }
     assert_eq!(quota.used(), 60, "a refusal takes nothing");
-    assert_eq!(Quota::new(10, 20, 0).fits(0), Ok(()), "of a quota that is passed, nothing fits");
-    assert!(Quota::new(10, 20, 0).fits(1).is_err());
+    assert_eq!(left(&Quota::new(10, 20, 0), 0), Ok(()), "of a quota that is passed, nothing fits");
+    assert!(left(&Quota::new(10, 20, 0), 1).is_err());
+}
+
+#[test]
+fn a_file_that_fits_does_so_with_its_overhead() {
+    let quota = Quota::new(FILE_OVERHEAD + 100, 0, 0);
+    assert_eq!(quota.fits(100), Ok(()));
+    quota.fits(101).unwrap_err();
+    quota.fits(u64::MAX).unwrap_err();
+    Quota::new(FILE_OVERHEAD - 1, 0, 0).fits(0).unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,5 +151,5 @@ async fn what_was_given_up_and_does_not_go_is_not_waited_for_without_end() {
     other.grow(60, 0, soon()).await.unwrap_err();
     drop((one, other));
     assert_eq!(quota.used(), 0);
-    assert_eq!(quota.fits(100), Ok(()), "given up once, however often it is said");
+    assert_eq!(left(&quota, 100), Ok(()), "given up once, however often it is said");
 }
