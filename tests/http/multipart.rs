@@ -1,5 +1,6 @@
 //! Multipart forms: one or several files, all of them or none.
 
+use handler::multipart::MAX_FRAMING;
 use serde_json::Value;
 use sqlx::PgPool;
 use tests::message::chunk;
@@ -102,6 +103,36 @@ async fn all_files_of_a_form_or_none(database: PgPool) {
     service.at_rest().await;
     assert!(service.contents().is_empty());
     assert_eq!(names(&service.ask(form(good.repeat(16) + END)).await).len(), 16);
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_form_that_can_not_fit_is_not_asked_for(database: PgPool) {
+    let flags = ["--max-upload-size", "600KiB", "--content-quota", "1MiB"];
+    let service = Service::start(&database, &flags).await;
+    let announced = |length: u64| {
+        Request::new("POST", "/v1/files")
+            .field("content-type", TYPE)
+            .field("content-length", length.to_string())
+            .field("expect", "100-continue")
+    };
+    let refused = async |length| {
+        let mut client = service.client().await;
+        client.request(&announced(length)).await.unwrap();
+        client.response(false).await.unwrap()
+    };
+    for length in [(600 << 10) + MAX_FRAMING + 1, 100_000_000_000_000] {
+        let detail = problem(&refused(length).await, 413, "too-large");
+        assert_eq!(detail, "at most 614400 bytes");
+    }
+    assert_eq!(refused((600 << 10) + MAX_FRAMING).await.status, 100, "it may be all framing");
+    service.at_rest().await;
+    // Of two files, the second passes the limit: that is named, and not what is left.
+    let large = file("a", &"x".repeat(600_000)) + &file("b", &"x".repeat(14_401)) + END;
+    assert_eq!(problem(&service.ask(form(large)).await, 413, "too-large"), "at most 614400 bytes");
+    service.store("a", "x".repeat(600_000)).await;
+    let detail = problem(&refused((500 << 10) + MAX_FRAMING).await, 507, "quota-exceeded");
+    assert!(detail.contains("of 1048576 bytes are left"), "{detail}");
     service.end().await;
 }
 

@@ -9,28 +9,29 @@
 //! in a form of 16 small files, 2.5 MiB (measured).
 //!
 //! **The pattern**: multer gets a frame only when it can't go on with what it has
-//! (`Demand`), so that it holds no more than a frame and what was left of the last;
+//! ([`demand`]), so that it holds no more than a frame and what was left of the last;
 //! while it looks for a part's head, only so many bytes. Parts become files all
 //! together, or not at all.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use axum::body::Body;
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use http_body_util::StreamBody;
 use multer::{Constraints, Field, Multipart};
 use streaming::upload::receive;
-use streaming::{Received, UploadLimits};
+use streaming::{Received, UploadError, UploadLimits};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{App, Problem, content_type, name, repr_digest};
+
+mod demand;
+
+use demand::{Demand, Demanding, Frames, HeadTooLarge};
 
 /// Files of one form at most; one more is 422. Each keeps a path until all are
 /// there.
@@ -50,6 +51,13 @@ const MAX_BOUNDARY: usize = 70;
 /// Parts of a form at most that are no files; one more is 422. Without a limit a
 /// form of small ones would never end.
 const MAX_OTHERS: usize = 64;
+
+/// What a form may have beside the content of its files, in bytes, at the most: heads,
+/// parts that are no files, what stands before them. What is announced and is more than
+/// this and [`UploadLimits::max_size`] is 413 before it comes. Held by `tests/http`:
+/// multipart.
+pub const MAX_FRAMING: u64 =
+    (MAX_HEAD * (MAX_FILES + MAX_OTHERS + 1) + MAX_OTHER * MAX_OTHERS) as u64;
 
 /// The heap that multer may hold of a form, in bytes, for frames of `frame`
 /// bytes: a frame, twice while it is joined to what was left of the last, and a
@@ -148,15 +156,16 @@ async fn receive_part(
     let content_type = content_type::check(field.headers())?;
     let expected = repr_digest::expected(field.headers())?;
     let content = StreamBody::new(Demanding { field, demand }.map_ok(Frame::data));
-    let received = match receive(&app.store, content, limits, permit).await {
-        Err(streaming::UploadError::Body(error)) => {
-            return Err(match error.downcast::<multer::Error>() {
-                Ok(error) => problem(*error),
-                Err(error) => streaming::UploadError::Body(error).into(),
-            });
-        }
-        other => other?,
-    };
+    let received = receive(&app.store, content, limits, permit).await;
+    let received = received.map_err(|error| match error {
+        UploadError::Body(error) => match error.downcast::<multer::Error>() {
+            Ok(error) => problem(*error),
+            Err(error) => UploadError::Body(error).into(),
+        },
+        // Of all files together; what the others have left of it says nothing.
+        UploadError::TooLarge { .. } => Problem::too_large(app.upload_limits.max_size),
+        error => error.into(),
+    })?;
     repr_digest::compare(expected, received.sha256)?;
     Ok(Part { name, content_type, received })
 }
@@ -196,100 +205,5 @@ fn problem(error: multer::Error) -> Problem {
             Problem::bad_request("the body ended early, or broke the protocol")
         }
         error => Problem::bad_request(format!("the form: {error}")),
-    }
-}
-
-/// More between two contents than [`MAX_HEAD`].
-#[derive(Debug, thiserror::Error)]
-#[error("more than {MAX_HEAD} bytes in the head of a part")]
-struct HeadTooLarge;
-
-/// What multer may take in: a frame when it can't go on without, and before a part
-/// only so many bytes. Shared by what it reads from and by whoever polls it.
-#[derive(Clone, Debug, Default)]
-struct Demand(Arc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    // The next frame may be handed over.
-    wanted: AtomicBool,
-    // It was asked for, and held back.
-    held_back: AtomicBool,
-    // Bytes that may still come before the next content begins.
-    left: AtomicUsize,
-}
-
-impl Demand {
-    fn set_left(&self, bytes: usize) {
-        self.0.left.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Polls what reads the form; hands a frame over each time that it is stuck
-    /// for want of one, and in no other case.
-    fn poll<T>(
-        &self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        loop {
-            self.0.held_back.store(false, Ordering::Relaxed);
-            if let Poll::Ready(done) = poll(cx) {
-                return Poll::Ready(done);
-            }
-            if !self.0.held_back.load(Ordering::Relaxed) {
-                return Poll::Pending; // the body is
-            }
-            self.0.wanted.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A part's content, read by [`Demand`].
-struct Demanding {
-    field: Field<'static>,
-    demand: Demand,
-}
-
-impl Stream for Demanding {
-    type Item = multer::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { field, demand } = &mut *self;
-        demand.poll(cx, |cx| Pin::new(&mut *field).poll_next(cx))
-    }
-}
-
-/// A body's data, for multer.
-struct Frames {
-    body: Body,
-    demand: Demand,
-}
-
-impl Stream for Frames {
-    type Item = Result<Bytes, axum::BoxError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { body, demand } = &mut *self;
-        let State { wanted, held_back, left } = &*demand.0;
-        if !wanted.load(Ordering::Relaxed) {
-            // `Demand::poll` comes again at once: nobody has to be woken.
-            held_back.store(true, Ordering::Relaxed);
-            return Poll::Pending;
-        }
-        loop {
-            let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) else {
-                return Poll::Ready(None);
-            };
-            let Ok(data) = frame?.into_data() else { continue }; // trailers
-            wanted.store(false, Ordering::Relaxed);
-            // The frame in which the content begins may be larger than what is
-            // left for the head: only more than that is too much.
-            match left.load(Ordering::Relaxed) {
-                0 => return Poll::Ready(Some(Err(HeadTooLarge.into()))),
-                usize::MAX => {}
-                bytes => left.store(bytes.saturating_sub(data.len()), Ordering::Relaxed),
-            }
-            return Poll::Ready(Some(Ok(data)));
-        }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use storage::FileRecord;
 use storage::files::NewFile;
 use streaming::upload::receive;
-use streaming::{Received, StagedFile};
+use streaming::{Received, StagedFile, UploadError};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -98,6 +98,12 @@ async fn form(
     if headers.contains_key(REPR_DIGEST) {
         return Err(Problem::bad_request("Repr-Digest: of each part, not of the form"));
     }
+    // All but its framing is content: what can't fit is not asked for.
+    let content = body.size_hint().lower().saturating_sub(multipart::MAX_FRAMING);
+    if content > app.upload_limits.max_size {
+        return Err(Problem::too_large(app.upload_limits.max_size));
+    }
+    app.store.quota().fits(content).map_err(UploadError::from)?;
     let permit = admit(&app)?;
     let parts = multipart::receive_all(&app, body, boundary, permit).await?;
     let staged =
