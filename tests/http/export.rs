@@ -89,6 +89,12 @@ async fn the_form_is_the_one_that_the_client_likes(database: PgPool) {
         ("TEXT/CSV", "text/csv"),
         ("text/csv;q=0.1, application/x-ndjson;q=0.9", "application/x-ndjson"),
         ("text/html, text/csv;q=0.5, */*;q=0.1", "text/csv"),
+        // Parameters that it does have.
+        ("text/csv; charset=utf-8", "text/csv"),
+        ("text/csv;CHARSET=\"UTF-8\";header=present;q=0.5, image/png", "text/csv"),
+        // What can't be read is passed over.
+        ("application/x-ndjson, garbage", "application/x-ndjson"),
+        ("garbage, \"a,b\", text/csv, naïve/type", "text/csv"),
     ] {
         let got = service.ask(Request::get(EXPORT).field("accept", accept)).await;
         assert_eq!(got.status, 200, "{accept}");
@@ -102,7 +108,9 @@ async fn the_form_is_the_one_that_the_client_likes(database: PgPool) {
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_form_that_is_not_there_is_told(database: PgPool) {
     let service = Service::start(&database, &[]).await;
-    for accept in ["application/json", "image/png", "text/csv;q=0", "nonsense"] {
+    for accept in
+        ["application/json", "image/png", "text/csv;q=0", "nonsense", "text/csv;charset=latin1"]
+    {
         let answer = service.ask(Request::get(EXPORT).field("accept", accept)).await;
         let detail = problem(&answer, 406, "not-acceptable");
         assert!(detail.contains("text/csv") && detail.contains("application/x-ndjson"));

@@ -10,8 +10,6 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
-use mediatype::names::{APPLICATION, CSV, TEXT};
-use mediatype::{MediaType, Name};
 use storage::{Error, FileRecord, PgPool};
 use streaming::paid;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,8 +25,8 @@ use crate::{App, Problem, accept, csv};
 /// Rows asked of the database at once: as many as usually fill a page.
 const ROWS: u16 = 128;
 
-static FORMS: [MediaType<'static>; 2] =
-    [MediaType::new(APPLICATION, Name::new_unchecked("x-ndjson")), MediaType::new(TEXT, CSV)];
+const NDJSON: &str = "application/x-ndjson";
+const CSV: &str = "text/csv; charset=utf-8; header=present";
 
 #[derive(Clone, Copy, Debug)]
 enum ExportForm {
@@ -57,21 +55,16 @@ impl Form for ExportForm {
 /// # Errors
 /// 406, 503 (lists and exports in flight).
 pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let [ndjson, _] = &FORMS;
-    let form = match accept::negotiate(&headers, &FORMS)? {
-        media_type if media_type == ndjson => ExportForm::Ndjson,
-        _ => ExportForm::Csv,
-    };
+    let content_type = accept::negotiate(&headers, &[NDJSON, CSV])?;
+    let form = if content_type == NDJSON { ExportForm::Ndjson } else { ExportForm::Csv };
     let permit = app.pages.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     // The first page is read before the answer: a database out of reach is a 503,
     // not a response that breaks off.
     let first = read(&app.pool, None, form).await?;
-    let (content_type, name) = match form {
-        ExportForm::Ndjson => ("application/x-ndjson", "attachment; filename=\"files.ndjson\""),
-        ExportForm::Csv => {
-            ("text/csv; charset=utf-8; header=present", "attachment; filename=\"files.csv\"")
-        }
+    let name = match form {
+        ExportForm::Ndjson => "attachment; filename=\"files.ndjson\"",
+        ExportForm::Csv => "attachment; filename=\"files.csv\"",
     };
     let mut response =
         Body::new(Export { state: Progress::Read(first), app, form, guard: Arc::new(permit) })
