@@ -71,8 +71,10 @@ async fn one_download_too_many_is_refused_and_the_place_comes_back(database: PgP
     let file = service.plant(&content(LARGE)).await;
     let mut first = begin(&service, &file.content).await;
     problem(&service.ask(Request::get(&file.content)).await, 503, "busy");
-    // What sends no content needs no place.
-    assert_eq!(service.ask(Request::head(&file.content)).await.status, 200);
+    // HEAD opens it too. What opens nothing needs no place.
+    assert_eq!(service.ask(Request::head(&file.content)).await.status, 503);
+    let have = Request::head(&file.content).field("if-none-match", &file.etag);
+    assert_eq!(service.ask(have).await.status, 304);
     assert!(first.read(LARGE).await.unwrap() == content(LARGE));
     service.at_rest().await;
     let one = Request::get(&file.content).field("range", "bytes=0-0");
@@ -90,10 +92,12 @@ async fn content_of_another_size_or_none_is_never_sent(database: PgPool) {
         fs::write(&path, damaged).unwrap();
         problem(&service.ask(Request::get(&file.content)).await, 500, "internal");
         problem(&service.ask(part(&file)).await, 500, "internal");
+        assert_eq!(service.ask(Request::head(&file.content)).await.status, 500);
     }
     fs::remove_file(&path).unwrap();
     problem(&service.ask(Request::get(&file.content)).await, 500, "internal");
     problem(&service.ask(part(&file)).await, 500, "internal");
+    assert_eq!(service.ask(Request::head(&file.content)).await.status, 500);
     // It can still be deleted.
     assert_eq!(service.ask(Request::delete(&file.record)).await.status, 204);
     service.end().await;

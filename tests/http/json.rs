@@ -65,9 +65,14 @@ async fn json_may_be_written_in_any_way_and_be_sent_compressed(database: PgPool)
     let file = service.store("a", "hello").await;
     for body in [" {\n\"name\" :\t\"b\" }\r\n", "{\"\\u006eame\":\"\\u0062\"}"] {
         let patch = |body: Vec<u8>| Request::patch(&file.record, body);
-        let coded = patch(gzip(body.as_bytes())).field("content-encoding", "gzip");
-        let identity = patch(body.into()).field("content-encoding", "identity");
-        for request in [patch(body.into()), coded, identity] {
+        let mut requests = vec![patch(body.into())];
+        for coding in ["gzip", "GZIP", "x-GZip"] {
+            requests.push(patch(gzip(body.as_bytes())).field("content-encoding", coding));
+        }
+        for coding in ["identity", "Identity"] {
+            requests.push(patch(body.into()).field("content-encoding", coding));
+        }
+        for request in requests {
             let renamed = service.ask(request).await;
             assert_eq!(renamed.status, 200, "{}", renamed.text());
             assert!(renamed.text().contains("\"name\":\"b\""));

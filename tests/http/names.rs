@@ -66,6 +66,11 @@ async fn names_that_deceive_or_are_none_are_refused(database: PgPool) {
         "%E2%81%A6a",
         "%D8%9Ca",
         "a%E2%80%A8b",
+        // A soft hyphen, an invisible times, a Hangul filler, a vowel separator.
+        "a%C2%ADb",
+        "a%E2%81%A2b",
+        "%E3%85%A4",
+        "a%E1%A0%8Eb",
         "%FF",
         "a%C3",
         "%ED%A0%80",

@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use storage::audit::Event;
 use storage::{FileRecord, files};
-use streaming::Content;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -45,9 +44,11 @@ pub async fn get(
         Ok(part) => part,
         Err(Unsatisfiable) => return Ok(unsatisfiable(size)),
     };
-    let permit = app.downloads.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::busy("too many downloads are in flight"))?;
-    let content = open(&app, &record, size, permit).await?;
+    let content = match app.store.content(record.id, admit(&app)?).await {
+        Ok(content) => content,
+        Err(error) => return Err(lost(&app, record.id, error).await),
+    };
+    ensure_whole(&record, content.size())?;
 
     let mut status = StatusCode::OK;
     let mut fields = HeaderMap::new();
@@ -68,10 +69,11 @@ pub async fn get(
     described(&record, &validators, (status, fields, Body::new(body)).into_response())
 }
 
-/// What [`get`] would say of the whole, without its bytes: Range is for GET.
+/// What [`get`] would say of the whole, without its bytes: Range is for GET. It opens
+/// the content too, and so takes a place for as long.
 ///
 /// # Errors
-/// 404, 412, 500, 503.
+/// 404, 412, 500 (the content is not what the record says), 503.
 pub async fn head(
     State(app): State<Arc<App>>,
     path: Result<Path<Uuid>, PathRejection>,
@@ -79,11 +81,20 @@ pub async fn head(
 ) -> Result<Response, Problem> {
     let (record, validators) = find(&app, id(path)?).await?;
     let size = record.size;
-    let response = match evaluate(&headers, &validators)? {
-        Precondition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        Precondition::Passed => [(CONTENT_LENGTH, HeaderValue::from(size))].into_response(),
-    };
+    if evaluate(&headers, &validators)? == Precondition::NotModified {
+        return described(&record, &validators, StatusCode::NOT_MODIFIED.into_response());
+    }
+    match app.store.size(record.id, admit(&app)?).await {
+        Ok(found) => ensure_whole(&record, found)?,
+        Err(error) => return Err(lost(&app, record.id, error).await),
+    }
+    let response = [(CONTENT_LENGTH, HeaderValue::from(size))].into_response();
     described(&record, &validators, response)
+}
+
+fn admit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = app.downloads.clone().try_acquire_owned();
+    permit.map_err(|_| Problem::busy("too many downloads are in flight"))
 }
 
 async fn find(app: &App, id: Uuid) -> Result<(Arc<FileRecord>, Validators), Problem> {
@@ -94,30 +105,28 @@ async fn find(app: &App, id: Uuid) -> Result<(Arc<FileRecord>, Validators), Prob
     Ok((record, Validators { etag, last_modified }))
 }
 
-/// Opens the content, and makes sure that it has the size of the record. Bytes
-/// that were altered in place are noticed when they have been read.
-async fn open(
-    app: &App,
-    record: &FileRecord,
-    size: u64,
-    permit: OwnedSemaphorePermit,
-) -> Result<Content<OwnedSemaphorePermit>, Problem> {
-    let id = record.id;
-    match app.store.content(id, permit).await {
-        Ok(content) if content.size() == size => Ok(content),
-        Ok(content) => {
-            tracing::error!(%id, expected = size, found = content.size(), "content is damaged");
-            Err(Problem::internal())
-        }
-        // Deleted since the record was read, or kept? Else it is lost.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if files::get(&app.pool, id).await?.is_none() {
-                return Err(Problem::no_such_file());
-            }
+/// Makes sure that content has the size of its record. Bytes that were altered in place
+/// are noticed when they have been read.
+fn ensure_whole(record: &FileRecord, found: u64) -> Result<(), Problem> {
+    if found == record.size {
+        return Ok(());
+    }
+    tracing::error!(id = %record.id, expected = record.size, found, "content is damaged");
+    Err(Problem::internal())
+}
+
+/// Why there is no content: deleted since the record was read, or kept? Else it is lost.
+async fn lost(app: &App, id: Uuid, error: io::Error) -> Problem {
+    if error.kind() != io::ErrorKind::NotFound {
+        return error.into();
+    }
+    match files::get(&app.pool, id).await {
+        Ok(None) => Problem::no_such_file(),
+        Ok(Some(_)) => {
             tracing::error!(%id, "content is missing");
-            Err(Problem::internal())
+            Problem::internal()
         }
-        Err(error) => Err(error.into()),
+        Err(error) => error.into(),
     }
 }
 

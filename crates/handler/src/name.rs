@@ -46,11 +46,18 @@ pub fn check(name: String) -> Result<String, Problem> {
     Ok(name)
 }
 
-/// Line separators, marks that turn the direction of what follows, and those that
-/// nobody sees. (Joiners, U+200C and U+200D, are part of words in some scripts.)
+/// Line separators, and what nobody sees: Unicode's format characters (category Cf: marks
+/// that turn the direction of what follows, soft hyphens, tags) and the Hangul fillers.
+/// Not those that are seen (signs around Arabic, Syriac and Kaithi numbers), nor joiners,
+/// U+200C and U+200D, which are part of words in some scripts.
 fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}' | '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c,
+        '\u{2028}' | '\u{2029}'
+        | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e007f}'
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// Content-Disposition for a download (RFC 6266): always an attachment, the
@@ -105,13 +112,19 @@ mod tests {
             "\u{7f}",
             "\u{85}",
             "exe.\u{202e}txt",
+            "a\u{ad}b",
+            "a\u{2062}b",
+            "\u{3164}",
+            "a\u{180e}b",
             "\u{fffd}",
             &long,
         ] {
             assert!(check(name.to_owned()).is_err(), "{name:?}");
         }
         let longest = "x".repeat(255);
-        for name in ["a", "...", "a\"b", "文件.txt", "שלום.txt", &longest] {
+        for name in
+            ["a", "...", "a\"b", "文件.txt", "שלום.txt", "می\u{200c}خواهم", "\u{600}١", &longest]
+        {
             assert!(check(name.to_owned()).is_ok(), "{name:?}");
         }
     }

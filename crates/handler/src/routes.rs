@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::routing::{get, patch};
-use http::StatusCode;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderValue, StatusCode};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::probes::{LIVEZ, READYZ, livez, readyz};
@@ -21,7 +24,11 @@ pub fn routes(app: Arc<App>) -> Router {
             get(record::get)
                 .delete(record::delete)
                 // The limit on a body is inside of what decompresses it: json.rs.
-                .merge(patch(record::patch).layer(RequestDecompressionLayer::new())),
+                .merge(
+                    patch(record::patch)
+                        .layer(RequestDecompressionLayer::new())
+                        .layer(map_request(plain_coding)),
+                ),
         )
         .route("/v1/files/{id}/stats", get(stats::get))
         .route("/v1/files/{id}/content", get(content::get).head(content::head))
@@ -34,4 +41,19 @@ pub fn routes(app: Arc<App>) -> Router {
 /// 404.
 pub async fn no_such_route() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-such-route", "There is no such route", "")
+}
+
+/// The layer that decompresses knows a coding by its one spelling. Their names have no
+/// case, and gzip has two (RFC 9110, section 8.4.1).
+async fn plain_coding(mut request: Request) -> Request {
+    let plain = |coding: &[u8]| {
+        let is = |name: &&str| coding.eq_ignore_ascii_case(name.as_bytes());
+        ["gzip", "x-gzip", "identity"].iter().find(|name| is(name))
+    };
+    if let Some(coding) = request.headers_mut().get_mut(CONTENT_ENCODING)
+        && let Some(name) = plain(coding.as_bytes())
+    {
+        *coding = HeaderValue::from_static(name.trim_start_matches("x-"));
+    }
+    request
 }

@@ -172,6 +172,16 @@ impl LocalStore {
         self.blocking(move || Content::open(&path, tasks, guard)).await
     }
 
+    /// The size of the content of `key`, in bytes, by opening it as a download would.
+    /// `guard` is held until it is closed, also if the future is dropped.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub async fn size<G: Send + Sync + 'static>(&self, key: Uuid, guard: G) -> io::Result<u64> {
+        let (path, tasks) = (self.path(key), self.tasks.clone());
+        self.blocking(move || Ok(Content::open(&path, tasks, guard)?.size())).await
+    }
+
     /// Removes the content of `key`. Downloads that have it open go on. What
     /// is not there counts as removed. `guard` is held until it is done, also if
     /// the future is dropped.
