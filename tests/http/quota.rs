@@ -16,7 +16,8 @@ use crate::rig::{File, Service, content, eventually, problem};
 const POST: &str = "/v1/files?name=a";
 const CHUNKED: usize = 10_000;
 /// What a file takes beside its content.
-const FILE: usize = FILE_OVERHEAD as usize;
+const FILE: usize = 4096;
+const _: () = assert!(FILE as u64 == FILE_OVERHEAD);
 /// A quota of 100,000 bytes; a buffer that is smaller than what is sent.
 const FLAGS: [&str; 4] = ["--content-quota", "100000B", "--upload-chunk", "8KiB"];
 
