@@ -9,7 +9,7 @@
 //! in a form of 16 small files, 2.5 MiB (measured).
 //!
 //! **The pattern**: multer gets a frame only when it can't go on with what it has
-//! ([`demand`]), so that it holds no more than a frame and what was left of the last;
+//! (`demand`), so that it holds no more than a frame and what was left of the last;
 //! while it looks for a part's head, only so many bytes. Parts become files all
 //! together, or not at all.
 
