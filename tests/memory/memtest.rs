@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use meter::{Budgets, Judgement, Run, budgets, judge, table};
 use tests::database;
 
-use crate::cases::{self, Case};
+use crate::cases::{self, Case, Tier};
 use crate::child;
 use crate::rig;
 
@@ -24,6 +24,9 @@ struct Options {
     /// Cases to run; all without any
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
+    /// Only cases of this tier
+    #[arg(long, value_enum, ignore_case = true)]
+    tier: Option<Tier>,
     /// Names the cases and runs none
     #[arg(long)]
     list: bool,
@@ -60,17 +63,18 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<u8> {
+    let selected = select(options)?;
     if options.list {
-        cases::ALL.iter().for_each(|case| println!("{:<9} {}", case.name, case.about));
+        selected.iter().for_each(|case| println!("{:<12} {}", case.name, case.about));
         return Ok(0);
     }
-    let selected = select(&options.cases)?;
     let budgets = read_budgets()?; // before minutes of measuring
     rig::run(database::sweep())?;
     let runs: Vec<Run> =
         selected.iter().map(|case| child::run(case, |line| eprintln!("{line}"))).collect();
     rig::run(database::sweep())?;
-    let judgement = judge(&budgets, &runs, options.cases.is_empty());
+    let whole = options.cases.is_empty() && options.tier.is_none();
+    let judgement = judge(&budgets, &runs, whole);
     match options.format {
         Format::Table => print!("{}", table(&judgement)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&judgement)?),
@@ -81,16 +85,22 @@ fn run(options: &Options) -> Result<u8> {
     Ok(judgement.exit_code())
 }
 
-fn select(names: &[String]) -> Result<Vec<&'static Case>> {
-    if names.is_empty() {
-        return Ok(cases::ALL.iter().collect());
+fn select(options: &Options) -> Result<Vec<&'static Case>> {
+    let in_tier = |case: &&Case| options.tier.is_none_or(|tier| tier == case.tier);
+    if options.cases.is_empty() {
+        return Ok(cases::ALL.iter().filter(in_tier).collect());
     }
     let known = || cases::ALL.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
     let find = |name: &String| match cases::find(name) {
         Some(case) => Ok(case),
         None => bail!("no case is named {name}; there are: {}", known()),
     };
-    names.iter().map(find).collect()
+    let named: Result<Vec<_>> = options.cases.iter().map(find).collect();
+    let named: Vec<_> = named?.into_iter().filter(in_tier).collect();
+    if named.is_empty() {
+        bail!("none of the cases named is of this tier");
+    }
+    Ok(named)
 }
 
 fn budgets_file() -> PathBuf {

@@ -13,6 +13,7 @@ use crate::child::{self, Signals, say};
 /// What `--help` says beside the usage.
 const HELP: &str = "\
 Options of the memory tests:
+  --tier <A|C>           Only cases of this tier: A in the test process, C the release binary
   --list                 Names the cases and runs none
   --format <table|json>  What goes to stdout
   --update               Writes the figures into budgets.toml as last recorded; never a ceiling

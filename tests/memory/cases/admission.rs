@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 use tower::limit::ConcurrencyLimitLayer;
 use uuid::Uuid;
 
-use super::{Case, body_limit};
+use super::{Case, Tier, body_limit};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::measure::REPETITIONS;
 use crate::rig::service::quiet;
@@ -31,6 +31,7 @@ use crate::rig::{self, Client, MIB, Service};
 
 pub const CASE: Case = Case {
     name: "admission",
+    tier: Tier::A,
     about: "requests in flight: counted to the end of the response, refused beyond",
     pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig;
 use crate::rig::application::{Home, Rig};
 use crate::rig::measure::REPETITIONS;
@@ -32,6 +32,7 @@ use crate::rig::service::quiet;
 
 pub const CASE: Case = Case {
     name: "audit",
+    tier: Tier::A,
     about: "events for a database that has stalled: a fixed length, drops counted",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

@@ -41,13 +41,14 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::measure::{REPETITIONS, WARM_UPS};
 use crate::rig::{self, Operation, Service};
 
 pub const CASE: Case = Case {
     name: "body_limit",
+    tier: Tier::A,
     about: "a hostile body: bounded in size, in shape, and when decompressed",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

@@ -30,13 +30,14 @@ use storage::records::LARGEST;
 use storage::{BoundedCache, CacheSettings, FileRecord, files};
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::Home;
 use crate::rig::service::quiet;
 use crate::rig::{self, measure, rows};
 
 pub const CASE: Case = Case {
     name: "cache",
+    tier: Tier::A,
     about: "records by id: bounded in bytes, overhead and loads in flight included",
     pattern: || rig::run(Home::with(async |home| variant::<Bounded>(home).await)),
     twin: || rig::run(Home::with(async |home| variant::<Naive>(home).await)),

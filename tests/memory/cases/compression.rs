@@ -32,7 +32,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::measure::REPETITIONS;
 use crate::rig::service::quiet;
@@ -40,6 +40,7 @@ use crate::rig::{self, Service};
 
 pub const CASE: Case = Case {
     name: "compression",
+    tier: Tier::A,
     about: "encoders: as many as permits, however many are asked for",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

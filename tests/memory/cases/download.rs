@@ -29,7 +29,7 @@ use storage::{PgPool, files};
 use streaming::download::cost;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
@@ -37,6 +37,7 @@ use crate::rig::{self, Client, MIB, Operation, Service};
 
 pub const CASE: Case = Case {
     name: "download",
+    tier: Tier::A,
     about: "a file becomes a response: peak flat in its size, small for a stalled reader",
     pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

@@ -33,7 +33,7 @@ use sqlx::Row as _;
 use storage::PgPool;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{Home, Rig};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
@@ -41,6 +41,7 @@ use crate::rig::{self, Client, Operation, Service, rows};
 
 pub const CASE: Case = Case {
     name: "export",
+    tier: Tier::A,
     about: "every record, streamed: peak flat in rows, no connection held for a slow client",
     pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

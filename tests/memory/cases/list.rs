@@ -30,7 +30,7 @@ use sqlx::Row as _;
 use storage::PgPool;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
@@ -38,6 +38,7 @@ use crate::rig::{self, Operation, Service, rows};
 
 pub const CASE: Case = Case {
     name: "list",
+    tier: Tier::A,
     about: "a page of records: the same however many there are",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

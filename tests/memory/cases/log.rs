@@ -22,10 +22,11 @@ use meter::{Probe, Report, Sample};
 use server::telemetry::{self, cost};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
-use super::Case;
+use super::{Case, Tier};
 
 pub const CASE: Case = Case {
     name: "log",
+    tier: Tier::A,
     about: "lines on their way: a bounded queue, whoever does not take them",
     pattern: || measure(telemetry::queued),
     twin: || measure(tracing_appender::non_blocking),

@@ -2,6 +2,7 @@
 //! twin.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use meter::Report;
 
 mod admission;
@@ -21,10 +22,23 @@ mod response;
 mod selftest;
 mod upload;
 
+/// Where a case measures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// The service's own code in the test process, over pipes, on one thread: live
+    /// bytes and counts
+    #[value(name = "A")]
+    A,
+    /// The release binary over TCP, a cold process: resident memory
+    #[value(name = "C")]
+    C,
+}
+
 /// A pattern and its naive twin.
 pub struct Case {
     /// Its name in budgets.toml.
     pub name: &'static str,
+    pub tier: Tier,
     /// What it shows, in a line.
     pub about: &'static str,
     pub pattern: fn() -> Result<Report>,

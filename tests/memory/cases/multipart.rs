@@ -31,8 +31,8 @@ use storage::files::{self, NewFile};
 use streaming::upload;
 use uuid::Uuid;
 
-use super::Case;
 use super::upload::Upload;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Content;
 use crate::rig::measure::{self, Subject};
@@ -40,6 +40,7 @@ use crate::rig::{self, MIB, Operation, Service};
 
 pub const CASE: Case = Case {
     name: "multipart",
+    tier: Tier::A,
     about: "a form's parts become files: peak flat in their size",
     pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

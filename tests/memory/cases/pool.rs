@@ -25,7 +25,7 @@ use storage::pool::cost;
 use storage::{PoolSettings, pool};
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::Home;
 use crate::rig::measure::{REPETITIONS, WARM_UPS};
 use crate::rig::service::quiet;
@@ -33,6 +33,7 @@ use crate::rig::{self, MIB};
 
 pub const CASE: Case = Case {
     name: "pool",
+    tier: Tier::A,
     about: "pooled connections: what they keep is small, whatever they have read",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

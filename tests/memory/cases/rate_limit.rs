@@ -35,11 +35,12 @@ use tower::{Layer as _, Service, service_fn};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig;
 
 pub const CASE: Case = Case {
     name: "rate_limit",
+    tier: Tier::A,
     about: "the table of clients: the same size after any number of addresses",
     pattern: || rig::run(pattern()),
     twin: || rig::run(twin()),

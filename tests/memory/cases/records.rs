@@ -19,13 +19,14 @@ use serde_json::Value;
 use storage::record::cost;
 use storage::{FileRecord, PgPool, files};
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::Home;
 use crate::rig::service::quiet;
 use crate::rig::{self, measure, rows};
 
 pub const CASE: Case = Case {
     name: "records",
+    tier: Tier::A,
     about: "bytes that a record holds",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

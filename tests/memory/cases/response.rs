@@ -42,13 +42,14 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tracing::Level;
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::measure;
 use crate::rig::{self, Client, Service, rows};
 
 pub const CASE: Case = Case {
     name: "response",
+    tier: Tier::A,
     about: "a small answer from the cache: allocations with all middleware on",
     pattern: || rig::run(Home::with(async |home| pattern(home).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),

@@ -18,7 +18,7 @@ use meter::{Probe, Report, Sample};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::content::{self, Content};
 use crate::rig::pipe::End;
 use crate::rig::{self, Client, MIB, Operation, Service, measure};
@@ -28,6 +28,7 @@ const BLOCK: u64 = content::BLOCK as u64;
 
 pub const CASE: Case = Case {
     name: "selftest",
+    tier: Tier::A,
     about: "the rig allocates nothing, and a deliberate leak is found",
     pattern: || rig::run(pattern()),
     twin: || rig::run(twin()),

@@ -33,7 +33,7 @@ use streaming::UploadLimits;
 use streaming::upload::{cost, receive};
 use uuid::Uuid;
 
-use super::Case;
+use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Content;
 use crate::rig::measure::{self, Subject};
@@ -41,6 +41,7 @@ use crate::rig::{self, MIB, Operation, Service};
 
 pub const CASE: Case = Case {
     name: "upload",
+    tier: Tier::A,
     about: "a request body becomes a file: peak flat in its size",
     pattern: || rig::run(Home::with(async |home| Box::pin(pattern(home)).await)),
     twin: || rig::run(Home::with(async |home| twin(home).await)),
