@@ -55,6 +55,11 @@ pub fn memory_tests(signals: &Signals) -> Result<Built> {
     build(signals, arguments, "memory")
 }
 
+/// Builds the bench, and the floors and starters beside it.
+pub fn bench(signals: &Signals) -> Result<Built> {
+    build(signals, &["build", "--release", "--package", "bench", "--bins"], "bench")
+}
+
 /// cargo itself tells where the binary is: the target directory can be set in many ways.
 fn build(signals: &Signals, arguments: &[&str], target: &str) -> Result<Built> {
     let (reader, writer) = io::pipe()?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod binary;
 mod check;
 mod child;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Options),
     /// Measures each pattern beside its naive twin and holds it to budgets.toml
     Memtest(memtest::Options),
+    /// Measures speed and memory, ours beside the peers
+    Bench(bench::Options),
     /// Builds what is shipped, and holds its size and its dependencies to weigh.toml
     Weigh(weigh::Options),
     /// Writes .sqlx/, against which queries are checked without a database
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         Command::Test(options) => test::run(options),
         Command::Memtest(options) => memtest::run(options),
+        Command::Bench(options) => bench::run(options),
         Command::Weigh(options) => weigh::run(options),
         Command::Prepare(options) => prepare::run(options),
         Command::Check(options) => check::run(options),

@@ -1,0 +1,89 @@
+//! Ours: with its record in Postgres, its digest, its fsync, its log, all middleware.
+
+use std::fs;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Peer, psql};
+use crate::client::Client;
+use crate::ground::{Ground, LARGE, PART};
+use crate::server::{Routes, Server, Upload};
+
+pub const PEER: Peer = Peer {
+    name: "ours",
+    about: "hashed, synced, a record in Postgres; a line in the log for each request",
+    get: "cargo xtask bench builds it",
+    is_here: |_| true,
+    start,
+};
+
+/// The records of the large file and of the part, stored once for all rounds.
+static STORED: OnceLock<[String; 2]> = OnceLock::new();
+
+fn start(ground: &Ground) -> Result<Server> {
+    let stored = if let Some(stored) = STORED.get() {
+        stored
+    } else {
+        // By a process of its own: what storing costs is measured by itself.
+        let server = launch(ground, routes(None))?;
+        let stored = [store(&server, ground, LARGE)?, store(&server, ground, PART)?];
+        psql::plant(ground)?;
+        STORED.get_or_init(|| stored)
+    };
+    launch(ground, routes(Some(stored)))
+}
+
+fn routes(stored: Option<&[String; 2]>) -> Routes {
+    let content = |index: usize| stored.map(|stored| format!("{}/content", stored[index]));
+    Routes {
+        upload: Some(Upload::Raw { method: "POST", path: "/v1/files?name={}".to_owned() }),
+        large: content(0),
+        part: content(1),
+        ranges: true,
+        small: stored.map(|stored| stored[1].clone()),
+        json: stored.map(|stored| stored[1].clone()),
+        page: Some("/v1/files?limit=100".to_owned()),
+        export: Some("/v1/files/export".to_owned()),
+    }
+}
+
+fn launch(ground: &Ground, routes: Routes) -> Result<Server> {
+    let equip = |command: &mut Command| {
+        command
+            .env_clear()
+            .env("DATABASE_URL", &ground.database)
+            .env("CONTENT_DIR", ground.content())
+            .env("ADMIN_LISTEN", "127.0.0.1:0")
+            .env("MEMORY_LIMIT", "1GiB")
+            // More than any scenario has at once.
+            .env("MAX_CONNECTIONS", "1100")
+            .env("MAX_UPLOADS", "64")
+            .env("MAX_DOWNLOADS", "64")
+            .env("MAX_REQUESTS", "128")
+            // All clients have one address here.
+            .env("RATE_LIMIT_PERIOD", "1us")
+            .env("RATE_LIMIT_BURST", "1000000");
+    };
+    let mut migrate = Command::new(&ground.server);
+    equip(&mut migrate);
+    ensure!(migrate.arg("migrate").status()?.success(), "the migration failed");
+    let log = ground.own("logs")?.join("ours");
+    Server::start(&ground.server, &log, routes, |command, address| {
+        equip(command);
+        command.env("LISTEN", address.to_string());
+    })
+}
+
+/// Uploads a file; returns its record's path.
+fn store(server: &Server, ground: &Ground, name: &str) -> Result<String> {
+    let bytes = fs::read(ground.served().join(name))?;
+    let (before, _) = server.upload(name, bytes.len() as u64)?;
+    let mut client = Client::connect(server.address)?;
+    client.send(&before)?;
+    client.send(&bytes)?;
+    let head = client.head()?;
+    ensure!(head.status == 201, "it answered {}", head.status);
+    head.field("location").map(str::to_owned).context("no Location")
+}

@@ -1,0 +1,107 @@
+//! Large files, in and out.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Advice, fadvise};
+
+use super::crowd::crowd;
+use super::{Scenario, Unit, Work};
+use crate::client::Client;
+use crate::ground::noise;
+use crate::server::Server;
+
+const COPY: &str = "blocking copy";
+
+pub const UPLOAD: Scenario = Scenario {
+    name: "1 upload",
+    about: "one large file in",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.upload.is_some(),
+    run: |server, ground| upload(server, 1, ground.large),
+};
+
+pub const UPLOADS: Scenario = Scenario {
+    name: "8 uploads",
+    about: "eight files in at once",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.upload.is_some(),
+    run: |server, ground| upload(server, 8, ground.part),
+};
+
+pub const DOWNLOAD: Scenario = Scenario {
+    name: "1 download",
+    about: "one large file out of the page cache",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.large.is_some(),
+    run: |server, _| download(server, 1, server.routes.large.as_deref()),
+};
+
+pub const DOWNLOADS: Scenario = Scenario {
+    name: "32 downloads",
+    about: "one file out of the page cache, to 32 clients at once",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.part.is_some(),
+    run: |server, _| download(server, 32, server.routes.part.as_deref()),
+};
+
+pub const COLD: Scenario = Scenario {
+    name: "1 download, cold",
+    about: "one large file out of the disk",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.large.is_some(),
+    run: |server, ground| {
+        forget(&ground.served())?;
+        forget(&ground.content())?;
+        download(server, 1, server.routes.large.as_deref())
+    },
+};
+
+fn upload(server: &Server, count: usize, size: u64) -> Result<Work> {
+    let pattern = noise(256 * 1024);
+    crowd(count, |index, together| {
+        let (before, after) = server.upload(&format!("up-{index}.bin"), size)?;
+        let mut client = Client::connect(server.address)?;
+        together.wait();
+        client.send(&before)?;
+        client.send_body(&pattern, size)?;
+        client.send(&after)?;
+        let head = client.head()?;
+        // miniserve answers with where to go on.
+        ensure!((200..400).contains(&head.status), "answered {}", head.status);
+        Ok(())
+    })?;
+    Ok(Work { amount: (count as u64 * size) as f64, ..Work::default() })
+}
+
+fn download(server: &Server, count: usize, path: Option<&str>) -> Result<Work> {
+    let request = server.get(path.context("no such file")?);
+    let received = crowd(count, |_, together| {
+        let mut client = Client::connect(server.address)?;
+        together.wait();
+        client.get(&request)
+    })?;
+    Ok(Work { amount: received.iter().sum::<u64>() as f64, ..Work::default() })
+}
+
+/// Takes all files of a folder out of the page cache.
+fn forget(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget(&path)?;
+        } else {
+            let file = File::open(path)?;
+            // Only what has been written can go.
+            file.sync_all()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
