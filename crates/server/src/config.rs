@@ -21,7 +21,8 @@ const MOST_TOKENS: usize = 1024;
 /// The settings of the service.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Postgres: postgres://user:password@host/database
+    /// Postgres: postgres://user:password@host/database. Its role needs TEMP on the database, or
+    /// downloads are not counted
     #[arg(long, env, hide_env_values = true, global = true, value_name = "URL")]
     pub database_url: Option<String>,
 

@@ -24,9 +24,16 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 static MALLOC_CONF: &[u8; 70] =
     b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:2\0";
 
+/// What `--help` says below the settings.
+const AFTER_HELP: &str = "\
+RUST_LOG filters the log (default: info), as in RUST_LOG=server=debug,sqlx=warn.
+
+Exit codes: 0, requests in flight ended after SIGTERM or Ctrl-C; 3, some were cut off at
+--shutdown-timeout; 1, it could not be started; 2, the command line can't be read.";
+
 /// A file drop that knows how much memory it may use.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
