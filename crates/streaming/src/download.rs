@@ -4,24 +4,25 @@
 //! A guard in a wrapper around the body is free again while the connection
 //! still holds the last bytes for a client that does not read.
 //!
-//! **The pattern**: one chunk is read at a time, when the connection asks. The
-//! guard rides in each chunk ([`paid()`]), so that it is released
-//! with the last byte, not with the body.
+//! **The pattern**: one chunk is read at a time, when the connection asks: at once
+//! where the page cache has it, else on the blocking pool. The guard rides in each
+//! chunk ([`paid()`]), so that it is released with the last byte, not with the body.
 //!
-//! A whole file is hashed as it is read, in the same trip to the blocking pool. If
-//! it is not what was stored, its last chunk is never sent: bytes that were altered
-//! on disk can't look like a complete answer. Of a part the digest is not known.
+//! A whole file is hashed as it is read. If it is not what was stored, its last chunk
+//! is never sent: bytes that were altered on disk can't look like a complete answer. Of
+//! a part the digest is not known.
 //!
 //! **Cancellation**: dropping the body closes the file, on the blocking pool; a
 //! read under way ends first, with its chunk and guard.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -30,6 +31,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+#[cfg(target_os = "linux")]
+use crate::cached::{self, Cached};
 use crate::{Digest, paid};
 
 /// What a download holds beside its chunks, in bytes: the body with its file
@@ -73,7 +76,8 @@ impl<G: Send + Sync + 'static> Content<G> {
     pub fn into_body(self, range: Range<u64>, chunk: usize, sha256: Digest) -> Download<G> {
         let Self { file, len, tasks, guard } = self;
         let check = (range == (0..len)).then(|| Check { hasher: Sha256::new(), sha256 });
-        let reader = Reader { file, start: Some(range.start), chunk, check, guard };
+        let tries = cfg!(target_os = "linux");
+        let reader = Reader { file, offset: range.start, chunk, check, guard, tries };
         let remaining = range.end.saturating_sub(range.start);
         Download { state: State::Ready(reader), remaining, tasks }
     }
@@ -92,7 +96,7 @@ pub struct Download<G: Send + Sync + 'static> {
 #[derive(Debug)]
 enum State<G: Send + Sync + 'static> {
     Ready(Reader<G>),
-    Reading(JoinHandle<io::Result<(Option<Reader<G>>, Bytes)>>),
+    Reading(JoinHandle<io::Result<(Reader<G>, Bytes)>>),
     Done,
 }
 
@@ -102,12 +106,14 @@ enum State<G: Send + Sync + 'static> {
 #[derive(Debug)]
 struct Reader<G: Send + Sync + 'static> {
     file: File,
-    // Where to seek before the first read.
-    start: Option<u64>,
+    // Of the next chunk.
+    offset: u64,
     chunk: usize,
     // Of a whole file.
     check: Option<Check>,
     guard: Arc<G>,
+    // Whether it is worth a try to read without the pool.
+    tries: bool,
 }
 
 /// What was read so far, and what all of it must be.
@@ -118,45 +124,85 @@ struct Check {
 }
 
 impl<G: Send + Sync + 'static> Reader<G> {
-    /// The next chunk; and the reader, if there is more to read after it.
-    fn read(mut self, remaining: u64) -> io::Result<(Option<Self>, Bytes)> {
-        if let Some(start) = self.start.take() {
-            self.file.seek(SeekFrom::Start(start))?;
+    /// The next chunk, if the page cache has it.
+    #[cfg(target_os = "linux")]
+    fn read_cached(&mut self, remaining: u64) -> Option<io::Result<Bytes>> {
+        if !self.tries {
+            return None;
         }
-        let len = usize::try_from(remaining).unwrap_or(self.chunk).min(self.chunk);
-        // read_to_end into spare capacity: nothing is zeroed beforehand, and
-        // Take's limit keeps it from growing.
-        let mut bytes = Vec::with_capacity(len);
-        let read = (&self.file).take(len as u64).read_to_end(&mut bytes)?;
-        if read < len {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the content is shorter than it was",
-            ));
+        let mut bytes = vec![0; self.len(remaining)];
+        match cached::read(&self.file, &mut bytes, self.offset) {
+            Cached::All => Some(self.checked(bytes, remaining)),
+            Cached::NotAll => None,
+            Cached::Unsupported => {
+                self.tries = false;
+                None
+            }
         }
-        let more = remaining > len as u64;
+    }
+
+    /// Elsewhere nobody knows.
+    #[cfg(not(target_os = "linux"))]
+    fn read_cached(&mut self, _: u64) -> Option<io::Result<Bytes>> {
+        None
+    }
+
+    /// The next chunk, however long the disk takes.
+    fn read(mut self, remaining: u64) -> io::Result<(Self, Bytes)> {
+        let mut bytes = vec![0; self.len(remaining)];
+        self.file.read_exact_at(&mut bytes, self.offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(error.kind(), "the content is shorter than it was")
+            }
+            _ => error,
+        })?;
+        let bytes = self.checked(bytes, remaining)?;
+        Ok((self, bytes))
+    }
+
+    fn len(&self, remaining: u64) -> usize {
+        usize::try_from(remaining).unwrap_or(self.chunk).min(self.chunk)
+    }
+
+    /// Hashes and pays for what was read: where it is the last of a whole, it must
+    /// have the digest.
+    fn checked(&mut self, bytes: Vec<u8>, remaining: u64) -> io::Result<Bytes> {
+        self.offset += bytes.len() as u64;
         if let Some(check) = &mut self.check {
             check.hasher.update(&bytes);
-            if !more && check.hasher.finalize_reset()[..] != check.sha256[..] {
+            let is_last = remaining == bytes.len() as u64;
+            if is_last && check.hasher.finalize_reset()[..] != check.sha256[..] {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the content is not what was stored",
                 ));
             }
         }
-        let bytes = paid(bytes, self.guard.clone());
-        Ok((more.then_some(self), bytes))
+        Ok(paid(bytes, self.guard.clone()))
+    }
+}
+
+impl<G: Send + Sync + 'static> Download<G> {
+    fn sent(&mut self, reader: Reader<G>, bytes: Bytes) -> Frame<Bytes> {
+        self.remaining -= bytes.len() as u64;
+        // To the end: it is closed when this is dropped.
+        self.state = State::Ready(reader);
+        Frame::data(bytes)
+    }
+
+    fn close(&self, reader: Reader<G>) {
+        match Handle::try_current() {
+            Ok(runtime) => drop(self.tasks.spawn_blocking_on(|| drop(reader), &runtime)),
+            Err(_) => drop(reader),
+        }
     }
 }
 
 impl<G: Send + Sync + 'static> Drop for Download<G> {
     fn drop(&mut self) {
-        // Between two chunks; a read under way closes the file when it is done.
+        // A read under way closes the file when it is done.
         if let State::Ready(reader) = std::mem::replace(&mut self.state, State::Done) {
-            match Handle::try_current() {
-                Ok(runtime) => drop(self.tasks.spawn_blocking_on(|| drop(reader), &runtime)),
-                Err(_) => drop(reader),
-            }
+            self.close(reader);
         }
     }
 }
@@ -171,28 +217,34 @@ impl<G: Send + Sync + 'static> Body for Download<G> {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         loop {
-            match &mut this.state {
-                State::Ready(_) if this.remaining == 0 => return Poll::Ready(None),
-                State::Ready(_) => {
-                    let State::Ready(reader) = std::mem::replace(&mut this.state, State::Done)
-                    else {
-                        return Poll::Ready(None);
-                    };
+            match std::mem::replace(&mut this.state, State::Done) {
+                State::Ready(mut reader) if this.remaining > 0 => {
                     let remaining = this.remaining;
+                    match reader.read_cached(remaining) {
+                        Some(Ok(bytes)) => return Poll::Ready(Some(Ok(this.sent(reader, bytes)))),
+                        Some(Err(error)) => {
+                            this.close(reader);
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                        None => {}
+                    }
                     let read = this.tasks.spawn_blocking(move || reader.read(remaining));
                     this.state = State::Reading(read);
                 }
-                State::Reading(read) => {
-                    let read = ready!(Pin::new(read).poll(cx));
-                    this.state = State::Done;
-                    let (reader, bytes) = read.map_err(io::Error::other)??;
-                    this.remaining -= bytes.len() as u64;
-                    if let Some(reader) = reader {
-                        this.state = State::Ready(reader);
+                State::Reading(mut read) => match Pin::new(&mut read).poll(cx) {
+                    Poll::Pending => {
+                        this.state = State::Reading(read);
+                        return Poll::Pending;
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    Poll::Ready(read) => {
+                        let (reader, bytes) = read.map_err(io::Error::other)??;
+                        return Poll::Ready(Some(Ok(this.sent(reader, bytes))));
+                    }
+                },
+                ended => {
+                    this.state = ended;
+                    return Poll::Ready(None);
                 }
-                State::Done => return Poll::Ready(None),
             }
         }
     }

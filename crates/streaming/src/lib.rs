@@ -13,6 +13,8 @@
 //! buffer lives, in whatever thread. A `tokio::sync::OwnedSemaphorePermit` will
 //! do, and so will `()`.
 
+#[cfg(target_os = "linux")]
+mod cached;
 pub mod check;
 pub mod download;
 mod paid;
