@@ -16,6 +16,7 @@
 //! | [`judge()`] | figures against ceilings, the naive twin against its margin: verdicts, exit code |
 //! | [`Judgement::compare`] | a run beside an earlier one |
 //! | [`table()`], [`markdown()`] | all of it for a person to read |
+//! | [`html()`], [`picture()`] | the same with a plot a case |
 //!
 //! ```
 //! use meter::{Counting, Probe};
@@ -41,12 +42,17 @@ pub mod control;
 pub mod counting;
 pub mod curve;
 pub mod figure;
+pub mod html;
 pub mod judge;
 pub mod loosened;
 pub mod markdown;
+pub mod picture;
+mod plot;
 pub mod probe;
 pub mod quiesce;
 pub mod sample;
+mod scale;
+mod svg;
 pub mod table;
 pub mod verdict;
 mod wording;
@@ -55,9 +61,11 @@ pub use budgets::{Budget, Budgets, CaseBudget, Twin};
 pub use counting::{Counting, Snapshot, reset_peak, snapshot};
 pub use curve::{Class, Curve, Point};
 pub use figure::Unit;
+pub use html::html;
 pub use judge::{Judgement, Run, judge};
 pub use loosened::loosened;
 pub use markdown::markdown;
+pub use picture::picture;
 pub use probe::{Probe, Usage};
 pub use quiesce::{NotQuiet, Quiet, quiesce};
 pub use sample::{Report, Sample};

@@ -26,7 +26,7 @@ fn judged(pattern: Vec<Sample>) -> Judgement {
         pattern: Ok(Report { samples: pattern }),
         twin: Ok(Report { samples: twin }),
     };
-    judge(&Budgets::parse(BUDGETS).unwrap(), &[run], true)
+    judge(&Budgets::parse(BUDGETS).expect("a fixed text"), &[run], true)
 }
 
 fn peak(bytes: f64) -> Judgement {
@@ -35,7 +35,8 @@ fn peak(bytes: f64) -> Judgement {
 
 /// As it comes back from a file.
 fn saved(judgement: &Judgement) -> Judgement {
-    serde_json::from_str(&serde_json::to_string(judgement).unwrap()).unwrap()
+    let json = serde_json::to_string(judgement).expect("figures and names");
+    serde_json::from_str(&json).expect("what was written is read")
 }
 
 #[test]
