@@ -1,6 +1,8 @@
 //! The cases. Each has one file: what goes wrong, the pattern, the bound, the
 //! twin.
 
+use std::fmt;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use meter::Report;
@@ -32,6 +34,15 @@ pub enum Tier {
     /// The release binary over TCP, a cold process: resident memory
     #[value(name = "C")]
     C,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::A => "A",
+            Self::C => "C",
+        })
+    }
 }
 
 /// A pattern and its naive twin.
