@@ -12,6 +12,7 @@ mod audit;
 mod body_limit;
 mod cache;
 mod compression;
+mod connections;
 mod download;
 mod export;
 mod list;
@@ -68,6 +69,7 @@ pub const ALL: &[Case] = &[
     cache::CASE,
     body_limit::CASE,
     compression::CASE,
+    connections::CASE,
     admission::CASE,
     rate_limit::CASE,
     pool::CASE,
