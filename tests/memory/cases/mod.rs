@@ -23,6 +23,7 @@ mod rate_limit;
 mod records;
 mod response;
 mod selftest;
+mod shared_bytes;
 mod upload;
 
 /// Where a case measures.
@@ -66,6 +67,7 @@ pub const ALL: &[Case] = &[
     list::CASE,
     response::CASE,
     records::CASE,
+    shared_bytes::CASE,
     cache::CASE,
     body_limit::CASE,
     compression::CASE,
