@@ -11,6 +11,7 @@ mod admission;
 mod audit;
 mod body_limit;
 mod cache;
+mod cleanup;
 mod compression;
 mod connections;
 mod download;
@@ -77,6 +78,7 @@ pub const ALL: &[Case] = &[
     pool::CASE,
     audit::CASE,
     log::CASE,
+    cleanup::CASE,
     selftest::CASE,
 ];
 
