@@ -25,6 +25,7 @@ mod records;
 mod response;
 mod selftest;
 mod shared_bytes;
+mod soak;
 mod upload;
 
 /// Where a case measures.
@@ -79,6 +80,7 @@ pub const ALL: &[Case] = &[
     audit::CASE,
     log::CASE,
     cleanup::CASE,
+    soak::CASE,
     selftest::CASE,
 ];
 
