@@ -1,7 +1,9 @@
 //! One variant of a case in a process of its own.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,22 @@ use crate::cases::{self, Case};
 
 /// What takes longer hangs: the slowest case takes under a minute.
 const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Which of a case's two.
+#[derive(Clone, Copy)]
+pub enum Variant {
+    Pattern,
+    Twin,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pattern => "pattern",
+            Self::Twin => "twin",
+        })
+    }
+}
 
 /// The child's side: measures, and prints its report as JSON on stdout.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -30,9 +48,13 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn measure(arguments: &[String]) -> Result<String> {
-    let [name, variant] = arguments else {
+    let [name, variant, profile @ ..] = arguments else {
         bail!("usage: memory child CASE pattern|twin");
     };
+    #[cfg(feature = "explain")]
+    let _profiler = profile.first().map(|file| crate::explain::profiler(file.as_ref()));
+    #[cfg(not(feature = "explain"))]
+    anyhow::ensure!(profile.is_empty(), "a profile takes the feature explain");
     let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
     // Log lines cost what they cost in production, and go nowhere.
     let log = tracing_subscriber::fmt().fmt_fields(Members).event_format(LogLine);
@@ -45,27 +67,27 @@ fn measure(arguments: &[String]) -> Result<String> {
     Ok(serde_json::to_string(&report)?)
 }
 
-/// The parent's side: runs both variants of a case, one after the other.
-pub fn run(case: &Case, progress: impl Fn(&str)) -> Run {
-    let variant = |variant: &str| {
+/// The parent's side: runs both variants of a case, one after the other, and tells
+/// of each what came of it, and how long it took.
+pub fn run(case: &Case, mut progress: impl FnMut(&Case, Variant, &str, Duration)) -> Run {
+    let variant = |variant: Variant| {
         let begin = Instant::now();
-        let result = spawn(case.name, variant).map_err(|error| format!("{error:#}"));
+        let result = spawn(case.name, variant, None).map_err(|error| format!("{error:#}"));
         let state = if result.is_ok() { "measured" } else { "failed" };
-        progress(&format!(
-            "{} {variant}: {state} in {:.1} s",
-            case.name,
-            begin.elapsed().as_secs_f32()
-        ));
+        progress(case, variant, state, begin.elapsed());
         result
     };
-    let [pattern, twin] = ["pattern", "twin"].map(variant);
+    let [pattern, twin] = [Variant::Pattern, Variant::Twin].map(variant);
     Run { case: case.name.to_owned(), pattern, twin }
 }
 
-fn spawn(case: &str, variant: &str) -> Result<Report> {
+/// Starts the child and waits for its report. With `profile`, it writes its heap
+/// profile there.
+pub fn spawn(case: &str, variant: Variant, profile: Option<&Path>) -> Result<Report> {
     let program = std::env::current_exe()?;
     let mut child = Leash::spawn(EndSignal::Terminate, program, |command| {
-        command.args(["child", case, variant]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["child", case, &variant.to_string()]).args(profile);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // The service takes settings from the environment: only its defaults,
         // and what the case says, are measured.
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_kept(name)));

@@ -1,6 +1,6 @@
 //! Databases of a process's own, on the Postgres of `DATABASE_URL`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context as _, Result};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -10,19 +10,39 @@ const UNSET: &str = "DATABASE_URL is not set. `cargo xtask memtest` (and `cargo 
                      private Postgres and set it; or set it to a Postgres whose role may create databases";
 
 /// A fresh database, named after the process that it is for.
+///
+/// As long as it is held, so is a lock of its name (an advisory one, in the database
+/// of `DATABASE_URL`), from before it is created. Postgres frees it with the
+/// connection, however the process ends. That tells what is in use, between creating
+/// and connecting too; the process id does not: it comes again, and another container
+/// has the same ones.
 #[derive(Debug)]
 pub struct Scratch {
     server: String,
     name: String,
+    /// Which holds the lock, and does nothing else: a runtime that has stopped may
+    /// have opened it.
+    _lock: PgConnection,
 }
 
 impl Scratch {
     /// Creates one.
     pub async fn create() -> Result<Self> {
-        static CREATED: AtomicU32 = AtomicU32::new(0);
+        static CREATED: AtomicI32 = AtomicI32::new(0);
         let server = server().context(UNSET)?;
-        let (process, number) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
-        let scratch = Self { server, name: format!("scratch_{process}_{number}") };
+        let mut connection = PgConnection::connect(&server).await.context("DATABASE_URL")?;
+        let process = std::process::id().cast_signed();
+        let number = loop {
+            let number = CREATED.fetch_add(1, Ordering::Relaxed);
+            // Taken where a process in another container has our id: the next one, then.
+            if lock(&mut connection, process, number).await? {
+                break number;
+            }
+        };
+        let name = format!("scratch_{process}_{number}");
+        let scratch = Self { server, name, _lock: connection };
+        // Of one who had our id before, and is no more: the lock is ours.
+        scratch.execute("DROP DATABASE IF EXISTS", "").await?;
         scratch.execute("CREATE DATABASE", "").await.context("creating a database for the case")?;
         Ok(scratch)
     }
@@ -47,8 +67,9 @@ impl Scratch {
     }
 }
 
-/// Drops what crashed or interrupted processes left. Postgres does not drop a
-/// database that is in use, so that those of others stay.
+/// Drops what crashed or interrupted processes left. Those whose lock is held stay.
+/// (Those of another who has another database in his `DATABASE_URL`, where his locks
+/// are, stay as long as he is connected to them: Postgres does not drop what is in use.)
 pub async fn sweep() -> Result<()> {
     let Some(server) = server() else { return Ok(()) };
     let mut connection = PgConnection::connect(&server).await.context("DATABASE_URL")?;
@@ -59,11 +80,25 @@ pub async fn sweep() -> Result<()> {
     .fetch_one(&mut connection)
     .await?;
     for name in names.split_whitespace() {
-        let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"));
-        let _ = sqlx::query(statement).execute(&mut connection).await;
+        let mut numbers = name.split('_').skip(1).map(str::parse::<i32>);
+        let (Some(Ok(process)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
+            continue;
+        };
+        if lock(&mut connection, process, number).await? {
+            let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"));
+            let _ = sqlx::query(statement).execute(&mut connection).await;
+            let unlock = sqlx::query("SELECT pg_advisory_unlock($1, $2)");
+            unlock.bind(process).bind(number).execute(&mut connection).await?;
+        }
     }
     connection.close().await?;
     Ok(())
+}
+
+/// Locks `scratch_{process}_{number}` until the connection ends, unless another has.
+async fn lock(connection: &mut PgConnection, process: i32, number: i32) -> Result<bool> {
+    let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)");
+    Ok(lock.bind(process).bind(number).fetch_one(connection).await?)
 }
 
 fn server() -> Option<String> {

@@ -1,7 +1,7 @@
 //! Building a binary, and finding what was built.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
@@ -37,22 +37,46 @@ pub enum Profile {
     Dist,
 }
 
+/// Another checkout, with a target folder of its own.
+#[derive(Clone, Copy)]
+pub struct Other<'a> {
+    pub root: &'a Path,
+    pub target: &'a Path,
+}
+
 /// Builds the server.
 pub fn server(signals: &Signals, profile: Profile) -> Result<Built> {
+    server_of(signals, profile, None)
+}
+
+/// Builds the server of this checkout, or of another.
+pub fn server_of(signals: &Signals, profile: Profile, other: Option<Other<'_>>) -> Result<Built> {
     let profile = match profile {
         Profile::Dev => "dev",
         Profile::Release => "release",
         Profile::Dist => "dist",
     };
     let arguments = ["build", "--package", "server", "--bin", "server", "--profile", profile];
-    build(signals, &arguments, "server")
+    build(signals, &arguments, "server", other)
 }
 
 /// Builds the memory tests, in the release profile.
 pub fn memory_tests(signals: &Signals) -> Result<Built> {
-    let arguments =
-        ["test", "--release", "--package", "tests", "--test", "memory", "--no-run"].as_slice();
-    build(signals, arguments, "memory")
+    memory_tests_of(signals, None)
+}
+
+const MEMORY_TESTS: [&str; 7] =
+    ["test", "--release", "--package", "tests", "--test", "memory", "--no-run"];
+
+/// Builds the memory tests of this checkout, or of another.
+pub fn memory_tests_of(signals: &Signals, other: Option<Other<'_>>) -> Result<Built> {
+    build(signals, &MEMORY_TESTS, "memory", other)
+}
+
+/// The same with a heap profiler in them.
+pub fn memory_tests_that_explain(signals: &Signals) -> Result<Built> {
+    let arguments = [MEMORY_TESTS.as_slice(), &["--features", "explain"]].concat();
+    build(signals, &arguments, "memory", None)
 }
 
 /// Builds the bench, and the floors and starters beside it.
@@ -61,7 +85,12 @@ pub fn bench(signals: &Signals) -> Result<Built> {
 }
 
 /// cargo itself tells where the binary is: the target directory can be set in many ways.
-fn build(signals: &Signals, arguments: &[&str], target: &str) -> Result<Built> {
+fn build(
+    signals: &Signals,
+    arguments: &[&str],
+    target: &str,
+    other: Option<Other<'_>>,
+) -> Result<Built> {
     let (reader, writer) = io::pipe()?;
     let messages = std::thread::spawn(|| io::read_to_string(reader));
     let status = child::cargo(signals, move |cargo| {
@@ -69,6 +98,9 @@ fn build(signals: &Signals, arguments: &[&str], target: &str) -> Result<Built> {
             .args(arguments)
             .arg("--message-format=json-render-diagnostics")
             .stdout(Stdio::from(writer));
+        if let Some(Other { root, target }) = other {
+            cargo.arg("--target-dir").arg(target).current_dir(root);
+        }
     })?;
     let messages = messages.join().unwrap_or_else(|_| Ok(String::new()))?;
     if !status.success() {

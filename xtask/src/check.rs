@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::weigh;
 
 mod arrows;
+mod budgets;
 pub mod command;
 mod manifests;
 pub mod metadata;
@@ -33,6 +34,8 @@ enum Step {
     Arrows,
     /// Every crate takes versions, lints and licence from the workspace
     Manifests,
+    /// No budget of the memory tests is looser than before without a reason beside it
+    Budgets,
     /// Clippy has no warning, in any target, with all features
     Clippy,
     /// Every link in the documentation leads somewhere
@@ -53,6 +56,7 @@ impl Step {
             Step::Rustfmt => command::run(command::cargo().args(["fmt", "--all", "--check"])),
             Step::Arrows => arrows::check(),
             Step::Manifests => manifests::check(),
+            Step::Budgets => budgets::check(),
             Step::Clippy => command::run(
                 command::cargo()
                     .args(["clippy", "--workspace", "--all-targets", "--all-features"])

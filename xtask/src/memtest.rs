@@ -1,32 +1,57 @@
 //! `cargo xtask memtest`: the memory tests, with all that they need.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
 use devdb::{Database, EndSignal, Leash, Purpose};
 
-use crate::binary::{self, Built};
+use crate::binary::{self, Built, Profile};
 use crate::child::{self, Signals, say};
+
+mod arguments;
+mod list;
+mod overlay;
+mod reference;
+mod worktree;
+
+use arguments::Arguments;
+use reference::Reference;
 
 /// What `--help` says beside the usage.
 const HELP: &str = "\
-Options of the memory tests:
+Options:
   --tier <A|C>           Only cases of this tier: A in the test process, C the release binary
   --list                 Names the cases and runs none
-  --format <table|json>  What goes to stdout
+  --format <table|markdown|json>  What goes to stdout
+  --html <FILE>          Writes a page with a plot a case, in one file
+  --svg <FILE>           Writes one picture of the cases whose peak is measured over sizes
+  --baseline <FILE>      Compares with a run that was saved by --format json: before, now, Δ
+  --saved <FILE>         Measures nothing: tells such a run, as it was judged then
+  --ref <GITREF>         Compares with another commit: both trees are measured, by the memory
+                         tests, the meter and the budgets of this one. Its worktree is in the
+                         target folder, and gone at the end
+  --harness <this|other> With --ref: other measures the other tree by its own tests, for when
+                         this tree's do not build there
   --update               Writes the figures into budgets.toml as last recorded; never a ceiling
+  --tighten <PERCENT>    With --update: lowers each ceiling that leaves more than so many percent
+                         above its figure to just that; raises none
+  --explain <CASE>       Runs a case under a heap profiler: where the memory of its peak was
+                         allocated, by file and line, pattern and twin
 
 Exit codes: 0 all hold, 1 a build failed or a pattern could not be measured, 2 a budget is
-broken, 3 a naive twin was not detected, 5 a budget or a figure is missing, 6 repetitions are
-too far apart. With several, 1 before 3 before 2 before 6 before 5.";
+broken, 3 a naive twin was not detected, 5 a budget, a figure, the baseline or the ref is
+missing, 6 repetitions are too far apart. With several, 1 before 3 before 2 before 6 before 5.";
+
+/// A ref or a figure is missing, as the memory tests have it.
+const MISSING: u8 = 5;
 
 /// Which cases to measure, and how to tell.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Options {
-    // Not parsed here: clap's code for a wrong option, 2, would say that a budget is broken.
+    // Not parsed here: most are the test binary's.
     /// Cases to run (all without any), and options
     #[arg(value_name = "CASE|OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -34,25 +59,113 @@ pub struct Options {
 
 /// Builds in the release profile, and returns the test binary's exit code as it is.
 pub fn run(options: Options) -> Result<ExitCode> {
+    let arguments = Arguments::parse(options.arguments)?;
     let signals = Signals::catch()?;
-    let Built::Binary(binary) = binary::memory_tests(&signals)? else {
-        // Not cargo's own code: 2 would say that a budget is broken.
-        return Ok(ExitCode::FAILURE);
-    };
-    if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
-        return measure(&signals, &binary, &options, "").map(child::exit_code);
+    if let Some(case) = &arguments.explain {
+        let built = binary::memory_tests_that_explain(&signals)?;
+        return run_built(built, |binary| explain(&signals, binary, case));
     }
+    let Some(commit) = arguments.reference.as_deref().map(worktree::commit).transpose()? else {
+        let built = binary::memory_tests(&signals)?;
+        return run_built(built, |binary| measure(&signals, binary, &arguments.rest));
+    };
+    let (Some(commit), Some(name)) = (commit, &arguments.reference) else {
+        say("there is no such ref");
+        return Ok(MISSING.into());
+    };
+    let built = binary::memory_tests(&signals)?;
+    run_built(built, |binary| {
+        let reference = Reference::build(&signals, name, &commit, arguments.own_harness)?;
+        compare(&signals, binary, reference, &arguments.rest)
+    })
+}
+
+fn run_built(built: Built, then: impl FnOnce(&Path) -> Result<ExitCode>) -> Result<ExitCode> {
+    match built {
+        Built::Binary(binary) => then(&binary),
+        // Not cargo's own code: 2 would say that a budget is broken.
+        Built::Failed(_) => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn measure(signals: &Signals, binary: &Path, arguments: &[OsString]) -> Result<ExitCode> {
+    let needs_nothing = ["--list", "--help", "-h", "--saved"];
+    let needs_nothing = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        needs_nothing.contains(&argument.split('=').next().unwrap_or_default())
+    };
+    if arguments.iter().any(needs_nothing) {
+        return start(signals, binary, "memtest", arguments, &[]).map(child::exit_code);
+    }
+    let server = server(signals, &list::read(binary, arguments)?)?;
+    with_database(|url| {
+        start(signals, binary, "memtest", arguments, &environment(url, server.as_deref()))
+    })
+}
+
+/// Before is the ref's tree, now is this one; on the same Postgres, one after the other.
+fn compare(
+    signals: &Signals,
+    binary: &Path,
+    mut reference: Reference,
+    arguments: &[OsString],
+) -> Result<ExitCode> {
+    let selected = list::read(binary, arguments)?;
+    let cases = reference.shared(&selected)?;
+    if cases.is_empty() {
+        say("no case is in both trees");
+        return Ok(MISSING.into());
+    }
+    let server = server(signals, &selected)?;
+    if server.is_some() {
+        reference.build_server(signals)?;
+    }
+    with_database(|url| {
+        let before = reference.measure(signals, &cases, url)?;
+        say("this tree:");
+        let arguments = [arguments, &reference.arguments(&before, &cases)].concat();
+        start(signals, binary, "memtest", &arguments, &environment(url, server.as_deref()))
+    })
+}
+
+fn explain(signals: &Signals, binary: &Path, case: &str) -> Result<ExitCode> {
+    with_database(|url| start(signals, binary, "explain", &[case.into()], &environment(url, None)))
+}
+
+/// The server as it is deployed, where a case measures that.
+fn server(signals: &Signals, cases: &[list::Listed]) -> Result<Option<PathBuf>> {
+    if !cases.iter().any(|case| case.is_tier_c) {
+        return Ok(None);
+    }
+    match binary::server(signals, Profile::Release)? {
+        Built::Binary(server) => Ok(Some(server)),
+        Built::Failed(status) => anyhow::bail!("the server does not build: {status}"),
+    }
+}
+
+fn environment<'a>(url: &'a str, server: Option<&'a Path>) -> Vec<(&'a str, OsString)> {
+    let server = server.map(|server| ("SERVER_BIN", server.into()));
+    [("DATABASE_URL", url.into())].into_iter().chain(server).collect()
+}
+
+fn with_database(then: impl FnOnce(&str) -> Result<ExitStatus>) -> Result<ExitCode> {
     let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
-    let status = database.url("postgres").map_err(anyhow::Error::from);
-    let status = status.and_then(|url| measure(&signals, &binary, &options, &url));
+    let url = database.url("postgres").map_err(anyhow::Error::from);
+    let status = url.and_then(|url| then(&url));
     database.stop()?;
     Ok(child::exit_code(status?))
 }
 
 /// Runs the test binary by itself: `cargo test` would add lines of its own where it fails.
-fn measure(signals: &Signals, binary: &Path, options: &Options, url: &str) -> Result<ExitStatus> {
-    let mut child = Leash::spawn(EndSignal::Terminate, binary, |command| {
-        command.arg("memtest").args(&options.arguments).env("DATABASE_URL", url);
+fn start(
+    signals: &Signals,
+    binary: &Path,
+    command: &str,
+    arguments: &[OsString],
+    environment: &[(&str, OsString)],
+) -> Result<ExitStatus> {
+    let mut child = Leash::spawn(EndSignal::Terminate, binary, |child| {
+        child.arg(command).args(arguments).envs(environment.iter().cloned());
     })
     .context("the memory tests do not start")?;
     child::finish(&mut child, signals)

@@ -20,9 +20,13 @@ use crate::figure::Unit;
 
 /// All budgets, by case.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(transparent)]
 pub struct Budgets {
+    /// Budgets that were removed (`case`, or `case.metric`), each with its reason:
+    /// see [`crate::loosened()`].
+    #[serde(default)]
+    pub gone: BTreeMap<String, String>,
     /// The cases that the file knows.
+    #[serde(flatten)]
     pub cases: BTreeMap<String, CaseBudget>,
 }
 
@@ -45,6 +49,8 @@ pub struct Twin {
     /// Metrics that it must break, each with a margin: its figure must be at
     /// least so many times the ceiling.
     pub must_violate: BTreeMap<String, f64>,
+    /// Since when it must violate less than before, and why.
+    pub loosened: Option<String>,
 }
 
 /// What one metric is held to. All figures are in `unit`.
@@ -64,6 +70,8 @@ pub struct Budget {
     /// The worst repetition when [`record`] was last called: information, not
     /// a limit.
     pub recorded: Option<f64>,
+    /// Since when the budget is looser than before, and why.
+    pub loosened: Option<String>,
 }
 
 impl Budgets {
@@ -100,6 +108,44 @@ pub fn record<'a>(
         }
     }
     Ok(document.to_string())
+}
+
+/// The file's text with lower ceilings: where one leaves more than `headroom`
+/// percent above its figure, it leaves so much. None rises. A share keeps its
+/// ceiling, which is the formula, and so does what measured nothing.
+///
+/// # Errors
+/// Where the text is no TOML, or not of this shape.
+pub fn tighten<'a>(
+    text: &str,
+    figures: impl IntoIterator<Item = (&'a str, &'a str, f64)>,
+    headroom: f64,
+) -> Result<String, toml_edit::de::Error> {
+    let budgets = Budgets::parse(text)?;
+    let mut document: DocumentMut = text.parse()?;
+    for (case, metric, figure) in figures {
+        let Some(budget) = budgets.get(case, metric) else { continue };
+        let ceiling = rounded_up(figure / (1.0 - headroom / 100.0));
+        if budget.unit == Unit::Percent || figure <= 0.0 || ceiling >= budget.ceiling {
+            continue;
+        }
+        let item = document.get_mut(case).and_then(|case| case.get_mut(metric));
+        if let Some(value) = item.and_then(|item| item.get_mut("ceiling")?.as_value_mut()) {
+            let decor = value.decor().clone(); // the comment behind it
+            *value = written(ceiling);
+            *value.decor_mut() = decor;
+        }
+    }
+    Ok(document.to_string())
+}
+
+/// To the next KiB, or below that to the next whole number; a rate below 1 stays.
+fn rounded_up(ceiling: f64) -> f64 {
+    match ceiling {
+        small if small < 1.0 => small,
+        small if small < 1024.0 => small.ceil(),
+        large => (large / 1024.0).ceil() * 1024.0,
+    }
 }
 
 /// At most two decimals, and none where they say nothing.
@@ -145,6 +191,15 @@ recorded = 80
     fn a_misspelt_field_is_an_error() {
         assert!(Budgets::parse(&TEXT.replace("floor", "flor")).is_err());
         assert!(Budgets::parse(&TEXT.replace("ceiling = 64", "")).is_err());
+    }
+
+    #[test]
+    fn tightening_lowers_what_leaves_too_much_and_nothing_else() {
+        let lower = tighten(TEXT, [("upload", "peak_slope", 40.2)], 10.0).unwrap();
+        assert_eq!(lower, TEXT.replace("ceiling = 64 # noise", "ceiling = 45 # noise"));
+        for (metric, figure) in [("peak_slope", 60.0), ("peak_slope", 0.0), ("unit", 20.0)] {
+            assert_eq!(tighten(TEXT, [("upload", metric, figure)], 10.0).unwrap(), TEXT);
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The naive twin against what it must break: is it detected?
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::budgets::{CaseBudget, Twin};
+use crate::curve::Curve;
 use crate::figure::Unit;
 use crate::sample::{Report, Sample};
 use crate::verdict::Verdict;
 
 /// The verdict on the naive twin.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Control {
     /// The habit that it stands for.
     pub name: String,
@@ -21,23 +22,29 @@ pub struct Control {
 }
 
 /// What a control did to one metric.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// The metric's name.
     pub metric: String,
     /// Its unit.
     pub unit: Option<Unit>,
     /// The least repetition, in `unit`: the control must be caught each time.
+    #[serde(deserialize_with = "or_nan")]
     pub now: f64,
     /// `now` as a factor of the ceiling.
+    #[serde(deserialize_with = "or_nan")]
     pub factor: f64,
     /// The factor that it must reach.
     pub margin: f64,
     /// Above what the ceiling allows, in bytes (in percent for a share): for a
     /// slope, over the whole of its curve.
+    #[serde(deserialize_with = "or_nan")]
     pub excess: f64,
     /// Where on its curve the excess is told: `64 MiB`. Empty where there is none.
     pub at: String,
+    /// The curve itself, for a slope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
     /// What it comes to.
     pub verdict: Verdict,
 }
@@ -84,6 +91,7 @@ fn find(twin: &Twin, report: &Report, budget: &CaseBudget) -> Vec<Finding> {
             margin: *margin,
             excess: (now - ceiling) * last.map_or(1.0, |(curve, _)| curve.span()),
             at: last.map_or_else(String::new, |(curve, x)| format!("{x} {}", curve.axis)),
+            curve: curve.cloned(),
             verdict: match held {
                 None => Verdict::Missing,
                 // Not a number is not detected either.
@@ -96,4 +104,9 @@ fn find(twin: &Twin, report: &Report, budget: &CaseBudget) -> Vec<Finding> {
     // What it does most of comes first.
     findings.sort_by(|a, b| b.factor.total_cmp(&a.factor));
     findings
+}
+
+/// JSON has no word for what is not a number, or not finite: it is written as null.
+fn or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

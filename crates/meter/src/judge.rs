@@ -1,6 +1,6 @@
 //! Figures against budgets, case by case.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::budgets::{Budget, Budgets, CaseBudget};
 use crate::control::{Control, judge_control};
@@ -21,14 +21,17 @@ pub struct Run {
 }
 
 /// All verdicts of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judgement {
+    /// What `before` of the rows is: a file's or a ref's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// In the order of the runs; then budgets without a run.
     pub cases: Vec<CaseJudgement>,
 }
 
 /// The verdicts of one case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CaseJudgement {
     /// The case's name.
     pub case: String,
@@ -41,7 +44,7 @@ pub struct CaseJudgement {
 }
 
 /// The verdict on one metric of a pattern. Figures are in `unit`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The metric's name.
     pub metric: String,
@@ -51,6 +54,9 @@ pub struct Row {
     pub ceiling: Option<f64>,
     /// What it was when last recorded.
     pub recorded: Option<f64>,
+    /// What it was in the baseline, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<f64>,
     /// The worst repetition.
     pub now: Option<f64>,
     /// From the least repetition to the worst.
@@ -61,6 +67,9 @@ pub struct Row {
     pub whole: Option<f64>,
     /// How its curve grows, where it has one.
     pub class: Option<Class>,
+    /// The curve itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
     /// What it comes to.
     pub verdict: Verdict,
     /// What the sample says beside its figure.
@@ -105,7 +114,7 @@ pub fn judge(budgets: &Budgets, runs: &[Run], whole: bool) -> Judgement {
         judged.control.verdict = Verdict::Missing;
         cases.push(judged);
     }
-    Judgement { cases }
+    Judgement { baseline: None, cases }
 }
 
 fn judge_case(run: &Run, budget: &CaseBudget) -> CaseJudgement {
@@ -151,11 +160,13 @@ fn judge_sample(sample: &Sample, budget: Option<&Budget>) -> Row {
         unit: budget.map(|budget| budget.unit),
         ceiling,
         recorded: budget.and_then(|budget| budget.recorded),
+        before: None,
         now,
         spread: figure(sample.spread()),
         headroom: ceiling.zip(now).and_then(|(ceiling, now)| finite(100.0 * (1.0 - now / ceiling))),
         whole: sample.whole,
         class: sample.curve.as_ref().map(Curve::class),
+        curve: sample.curve.clone(),
         verdict,
         note: sample.note.clone(),
     }

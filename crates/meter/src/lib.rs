@@ -12,8 +12,11 @@
 //! | [`Curve`] | peak against size: slope by endpoints and by segment, O(1) or O(n) |
 //! | [`Sample`], [`Report`] | the figures of one variant of a case, as JSON between processes |
 //! | [`Budgets`] | ceilings that people own, beside the figures last recorded |
+//! | [`loosened()`] | budgets against earlier ones: what became looser without a reason |
 //! | [`judge()`] | figures against ceilings, the naive twin against its margin: verdicts, exit code |
-//! | [`table()`] | all of it for a person to read |
+//! | [`Judgement::compare`] | a run beside an earlier one |
+//! | [`table()`], [`markdown()`] | all of it for a person to read |
+//! | [`html()`], [`picture()`] | the same with a plot a case |
 //!
 //! ```
 //! use meter::{Counting, Probe};
@@ -34,22 +37,35 @@
 //! buffers, and what the allocator adds (size classes, arenas).
 
 pub mod budgets;
+pub mod compare;
 pub mod control;
 pub mod counting;
 pub mod curve;
 pub mod figure;
+pub mod html;
 pub mod judge;
+pub mod loosened;
+pub mod markdown;
+pub mod picture;
+mod plot;
 pub mod probe;
 pub mod quiesce;
 pub mod sample;
+mod scale;
+mod svg;
 pub mod table;
 pub mod verdict;
+mod wording;
 
 pub use budgets::{Budget, Budgets, CaseBudget, Twin};
 pub use counting::{Counting, Snapshot, reset_peak, snapshot};
 pub use curve::{Class, Curve, Point};
 pub use figure::Unit;
+pub use html::html;
 pub use judge::{Judgement, Run, judge};
+pub use loosened::loosened;
+pub use markdown::markdown;
+pub use picture::picture;
 pub use probe::{Probe, Usage};
 pub use quiesce::{NotQuiet, Quiet, quiesce};
 pub use sample::{Report, Sample};

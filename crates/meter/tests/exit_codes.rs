@@ -207,7 +207,7 @@ fn the_table_tells_the_excess_in_bytes_and_as_a_factor_within_110_columns() {
     let control = "naive twin (Bytes extractor): peak_slope 3.07 MiB/MiB, excess 193 MiB at 64 MiB, \
                    786x the budget:";
     assert!(text.contains(control), "{text}");
-    assert!(text.contains("1 KiB             -         819 B      20 %"), "{text}");
+    assert!(text.contains("1 KiB            -        819 B     20 %"), "{text}");
     assert!(text.contains("1 case: 3 hold, 1 detected: exit 0"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= table::WIDTH), "{text}");
 }

@@ -29,7 +29,7 @@ use crate::registry::Seat;
 /// What a connection holds beside its read buffer, in bytes: hyper's buffer for
 /// heads that go out (8 KiB), its own state and a head's fields (2 KiB), the task
 /// with its timers (3 KiB). 13,904 when idle after an upload, where the test was
-/// written. Held by the memory test `upload` (connection).
+/// written; in a slow head less. Held by the memory test `connections`.
 const OVERHEAD: usize = 14 * 1024;
 
 /// The heap that an idle connection may hold, in bytes, for a buffer of

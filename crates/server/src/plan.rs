@@ -86,7 +86,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             connections,
             connection::cost(buffer),
             "--max-connections",
-            "memtest upload",
+            "memtest connections",
         ),
         kernel(
             "sockets, received",

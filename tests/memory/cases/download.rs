@@ -85,14 +85,14 @@ async fn naive(
 }
 
 /// Files of every size that is measured, and a service that has them.
-struct Download {
+pub struct Download {
     service: Service,
     pool: PgPool,
     files: Vec<(u64, Uuid, Digest)>,
 }
 
 impl Download {
-    async fn new(rig: &Rig, service: Service) -> Result<Self> {
+    pub async fn new(rig: &Rig, service: Service) -> Result<Self> {
         let mut files = Vec::new();
         for mib in measure::SIZES {
             let (id, digest) = rig.seed(mib * MIB).await?;
@@ -105,7 +105,7 @@ impl Download {
 
     /// `stalled_reader`: what a reader holds that has stopped, connection
     /// included, at the worst of many positions.
-    async fn stalled_reader(&self, chunk: usize, positions: u64) -> Result<Sample> {
+    pub async fn stalled_reader(&self, chunk: usize, positions: u64) -> Result<Sample> {
         let (size, id, _) = self.files[1];
         // By the golden section, which spreads any number of positions over the
         // chunk with no gap much larger than another.
@@ -180,7 +180,7 @@ async fn trickle(client: &mut Client, left: u64, hasher: &mut Sha256) -> Result<
 
 /// How many positions of a chunk a reader is stopped at: for 64 KiB, one in
 /// 2 KiB.
-const POSITIONS: u64 = 48;
+pub const POSITIONS: u64 = 48;
 
 /// Enough for the units: for 256 KiB one in 14 KiB, below the connection's
 /// buffer of 16 KiB, which is where two chunks are held.

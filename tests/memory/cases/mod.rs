@@ -1,6 +1,8 @@
 //! The cases. Each has one file: what goes wrong, the pattern, the bound, the
 //! twin.
 
+use std::fmt;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use meter::Report;
@@ -9,7 +11,9 @@ mod admission;
 mod audit;
 mod body_limit;
 mod cache;
+mod cleanup;
 mod compression;
+mod connections;
 mod download;
 mod export;
 mod list;
@@ -20,6 +24,8 @@ mod rate_limit;
 mod records;
 mod response;
 mod selftest;
+mod shared_bytes;
+mod soak;
 mod upload;
 
 /// Where a case measures.
@@ -32,6 +38,15 @@ pub enum Tier {
     /// The release binary over TCP, a cold process: resident memory
     #[value(name = "C")]
     C,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::A => "A",
+            Self::C => "C",
+        })
+    }
 }
 
 /// A pattern and its naive twin.
@@ -54,14 +69,18 @@ pub const ALL: &[Case] = &[
     list::CASE,
     response::CASE,
     records::CASE,
+    shared_bytes::CASE,
     cache::CASE,
     body_limit::CASE,
     compression::CASE,
+    connections::CASE,
     admission::CASE,
     rate_limit::CASE,
     pool::CASE,
     audit::CASE,
     log::CASE,
+    cleanup::CASE,
+    soak::CASE,
     selftest::CASE,
 ];
 

@@ -60,9 +60,6 @@ async fn pattern(home: &Home) -> Result<Report> {
     let planned = connection::cost(buffer) + connection::busy_cost(buffer) + cost(limits.chunk);
     samples.push(in_flight.share_of("plan_share", planned));
     rig.end().await;
-    for buffer in [8, 16, 64] {
-        samples.push(connection_unit(home, buffer * 1024).await?);
-    }
     let rig = home.build(&[]).await?;
     for chunk in [16, 64, 256] {
         samples.push(unit(&rig, chunk * 1024).await?);
@@ -130,7 +127,7 @@ impl Subject for Upload<'_> {
     }
 }
 
-fn head(size: u64) -> String {
+pub fn head(size: u64) -> String {
     format!("POST /v1/files?name=memory HTTP/1.1\r\n{HOST}content-length: {size}\r\n\r\n")
 }
 
@@ -144,33 +141,6 @@ fn abort(service: &Service) -> Operation {
         client.send(head.as_bytes()).await?;
         client.send_content(400 * 1024, MIB).await
     })
-}
-
-/// What a connection holds that waits for its next request after an upload,
-/// when its buffer has grown as far as it does, as a share of what the formula
-/// says.
-async fn connection_unit(home: &Home, buffer: usize) -> Result<Sample> {
-    let flag = buffer.to_string();
-    let rig = home.build(&["--connection-buffer", &flag]).await?;
-    let service = rig.service();
-    let sizes = [MIB; measure::WARM_UPS + measure::REPETITIONS];
-    let held = measure::held(&service, sizes, |size| {
-        let call = service.call();
-        let head = head(size);
-        Box::pin(async move {
-            let mut client = call.begin();
-            client.send(head.as_bytes()).await?;
-            client.send_content(size, size).await?;
-            let record = client.head("201").await?;
-            client.whole_body(record).await?;
-            Ok(client)
-        })
-    });
-    let held = held.await?.split_off(measure::WARM_UPS);
-    rig.take_stored(sizes.len(), Content::new().digest(MIB))?;
-    rig.end().await;
-    let metric = format!("connection_{}k", buffer / 1024);
-    Ok(Sample::new("connection", held).share_of(&metric, connection::cost(buffer)))
 }
 
 /// What one more upload holds, without connection and handler, as a share of

@@ -23,7 +23,7 @@ use super::Service;
 use super::content::{Content, Digest, digest_of};
 
 /// Where a pipe's client seems to be.
-const PEER: SocketAddr =
+pub const PEER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 40_000);
 
 /// What a request's head needs: without tokens, Host must name this machine.

@@ -128,6 +128,18 @@ async fn per_concurrent(subject: &impl Subject, readings: usize) -> Result<Sampl
 /// the cache's hash table frees later are there or not (2,072 B each), and that is a
 /// step, which `retained` holds, and no growth.
 pub async fn retained(service: &Service, operation: impl Fn() -> Operation) -> Result<[Sample; 2]> {
+    retained_over(service, WARM_UPS * 10, BLOCK, 1, operation).await
+}
+
+/// The same after so many warm-ups, over blocks of so many operations, each of which
+/// counts for `requests`.
+pub async fn retained_over(
+    service: &Service,
+    warm_ups: usize,
+    operations: usize,
+    requests: usize,
+    operation: impl Fn() -> Operation,
+) -> Result<[Sample; 2]> {
     let block = async |count: usize| -> Result<usize> {
         for _ in 0..count {
             operation().await?;
@@ -136,12 +148,13 @@ pub async fn retained(service: &Service, operation: impl Fn() -> Operation) -> R
         Ok(service.rest().await?)
     };
     let mut live = Vec::with_capacity(1 + REPETITIONS); // its growth would be retained
-    live.push(block(WARM_UPS * 10).await?);
+    live.push(block(warm_ups).await?);
     for _ in 0..REPETITIONS {
-        live.push(block(BLOCK).await?);
+        live.push(block(operations).await?);
     }
     let above = |live: &usize, base: usize| *live as f64 - base as f64;
-    let points = live.iter().enumerate().map(|(i, now)| ((i * BLOCK) as f64, above(now, live[0])));
+    let done = |blocks: usize| (blocks * operations * requests) as f64;
+    let points = live.iter().enumerate().map(|(i, now)| (done(i), above(now, live[0])));
     let curve = Curve::new("operations", points);
     let per_op = Sample::slope("retained_per_op", &[curve]);
     let retained = live[1..].iter().map(|now| above(now, live[0])).collect();

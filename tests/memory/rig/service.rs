@@ -44,6 +44,11 @@ impl Service {
         Call { service: self.clone(), client: Client::new(near), far }
     }
 
+    /// Connections that have not ended.
+    pub fn open(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Waits until every connection's task has ended.
     pub async fn closed(&self) {
         // Yielding first: most end within a few turns, and a sleep is 1 ms.

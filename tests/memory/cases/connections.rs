@@ -1,0 +1,194 @@
+//! Connections: bytes that one holds, whatever its client does or leaves undone,
+//! and how many there are.
+//!
+//! **What goes wrong**: hyper's buffers grow to 408 KiB each way and stay, so that
+//! one upload makes an idle connection out of 30 KiB into one of 440; a client
+//! that sends a head byte by byte, or does not read, holds as much. And nothing
+//! says how many there may be.
+//!
+//! **The pattern**: `server::connection`. A buffer of a size that is configured,
+//! and a place for each connection: at the cap, the longest idle makes room.
+//!
+//! **The bound**: `connection::cost(buffer)` for a connection without a request;
+//! with the chunks of its download, for a reader that has stopped. As many as
+//! there are places.
+//!
+//! **The twin**: the same service, served by `axum::serve`, which leaves hyper's
+//! defaults as they are and has no cap.
+
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, ensure};
+use axum::{Extension, Router};
+use handler::Peer;
+use meter::{Report, Sample};
+use server::connection::cost;
+
+use super::download::{self, Download};
+use super::{Case, Tier, upload};
+use crate::rig::application::{HOST, Home, PEER, Rig};
+use crate::rig::content::Content;
+use crate::rig::listener::served_by_axum;
+use crate::rig::{self, Client, MIB, Operation, Service, measure, rows, service::quiet};
+
+pub const CASE: Case = Case {
+    name: "connections",
+    tier: Tier::A,
+    about: "bytes a connection: idle, slow head, slow reader, after an upload; a cap",
+    pattern: || rig::run(Home::with(async |home| Box::pin(measured(home, Rig::service)).await)),
+    twin: || rig::run(Home::with(async |home| Box::pin(measured(home, naive)).await)),
+};
+
+/// The service, served as starters are.
+fn naive(rig: &Rig) -> Service {
+    let routes = Router::new().fallback_service(rig.application.service());
+    served_by_axum(routes.layer(Extension(Peer(PEER))))
+}
+
+/// The same for both: each serves the same application.
+async fn measured(home: &Home, serve: fn(&Rig) -> Service) -> Result<Report> {
+    let rig = home.build(&[]).await?;
+    rows::grow(&rig.application.app.pool, 1).await?;
+    let service = serve(&rig);
+    let buffer = rig.application.settings.buffer;
+    let slow = slow_head(&service, "slow_head", &STOPS).await?;
+    let mut samples = vec![idle(&service).await?, slow.clone()];
+    samples.push(slow_head(&service, "huge_head", &[HUGE]).await?);
+    samples.push(slow.share_of("plan_share", cost(buffer)));
+    rig.end().await;
+    for (metric, chunk) in [("slow_reader", 64 * 1024), ("slow_reader_32k", 32 * 1024)] {
+        samples.push(slow_reader(home, serve, metric, chunk).await?);
+    }
+    for buffer in [8, 16, 64] {
+        samples.push(after_upload(home, serve, buffer * 1024).await?);
+    }
+    samples.extend(cap(home, serve).await?);
+    Ok(Report { samples })
+}
+
+fn get() -> String {
+    format!("GET /v1/files/{} HTTP/1.1\r\n{HOST}\r\n", rows::id(1))
+}
+
+/// A record, read by a client that then stays.
+fn ask(service: &Service) -> Operation<Client> {
+    let (call, head) = (service.call(), get());
+    Box::pin(async move {
+        let mut client = call.begin();
+        client.send(head.as_bytes()).await?;
+        let mut body = vec![0; usize::try_from(client.head("200").await?)?];
+        client.body_into(&mut body).await?;
+        ensure!(str::from_utf8(&body)? == rows::json(1), "another record came");
+        Ok(client)
+    })
+}
+
+/// `idle`: what a connection holds that waits for its next request.
+async fn idle(service: &Service) -> Result<Sample> {
+    let times = [0; measure::WARM_UPS + measure::REPETITIONS];
+    let held = measure::held(service, times, |_| ask(service)).await?;
+    Ok(Sample::new("idle", held[measure::WARM_UPS..].to_vec()))
+}
+
+/// Where a client stops in its head, in bytes: at once, short of and beyond the 8
+/// KiB that hyper begins with, just below the largest head that it takes.
+const STOPS: [u64; 6] = [1, 40, 4_000, 8_191, 8_193, 16_000];
+
+/// Far beyond: the service has answered, and throws away what still comes.
+const HUGE: u64 = 200_000;
+
+/// What a connection holds whose client has stopped within its head, at the worst of
+/// several positions.
+async fn slow_head(service: &Service, metric: &str, stops: &[u64]) -> Result<Sample> {
+    let field = format!("\r\nx: {}\r\n\r\n", "x".repeat(usize::try_from(HUGE)?));
+    let head: Rc<str> = get().replace("\r\n\r\n", &field).into();
+    let mut worst = Vec::new();
+    for _ in 0..measure::REPETITIONS {
+        let held = measure::held(service, stops.iter().copied(), |stop| {
+            // Shared: what the client frees would be taken off.
+            let (call, head) = (service.call(), head.clone());
+            Box::pin(async move {
+                let mut client = call.begin();
+                client.send(&head.as_bytes()[..usize::try_from(stop)?]).await?;
+                Ok(client)
+            })
+        });
+        worst.push(held.await?.into_iter().fold(0.0, f64::max));
+    }
+    Ok(Sample::new(metric, worst))
+}
+
+/// What a reader holds that has stopped, connection included, at the worst of
+/// many positions.
+async fn slow_reader(
+    home: &Home,
+    serve: fn(&Rig) -> Service,
+    metric: &str,
+    chunk: usize,
+) -> Result<Sample> {
+    let flag = chunk.to_string();
+    let rig = home.build(&["--download-chunk", &flag]).await?;
+    let subject = Download::new(&rig, serve(&rig)).await?;
+    let held = subject.stalled_reader(chunk, download::POSITIONS).await?;
+    rig.end().await;
+    Ok(Sample { metric: metric.to_owned(), ..held })
+}
+
+/// What a connection holds that waits for its next request after an upload, when
+/// its buffer has grown as far as it does, as a share of what the formula says.
+async fn after_upload(home: &Home, serve: fn(&Rig) -> Service, buffer: usize) -> Result<Sample> {
+    let flag = buffer.to_string();
+    let rig = home.build(&["--connection-buffer", &flag]).await?;
+    let service = serve(&rig);
+    // What the last one left is another's.
+    for file in std::fs::read_dir(rig.content())? {
+        std::fs::remove_file(file?.path())?;
+    }
+    let sizes = [MIB; measure::WARM_UPS + measure::REPETITIONS];
+    let held = measure::held(&service, sizes, |size| {
+        let (call, head) = (service.call(), upload::head(size));
+        Box::pin(async move {
+            let mut client = call.begin();
+            client.send(head.as_bytes()).await?;
+            client.send_content(size, size).await?;
+            let record = client.head("201").await?;
+            client.whole_body(record).await?;
+            Ok(client)
+        })
+    });
+    let held = held.await?.split_off(measure::WARM_UPS);
+    rig.take_stored(sizes.len(), Content::new().digest(MIB))?;
+    rig.end().await;
+    let metric = format!("unit_{}k", buffer / 1024);
+    Ok(Sample::new("after_upload", held).share_of(&metric, cost(buffer)))
+}
+
+/// Places, and clients that come.
+const PLACES: &str = "8";
+const CLIENTS: usize = 64;
+
+/// `open`: how many connections there are when many clients have come, each of
+/// which was answered, and stays. `held`: what they hold together.
+async fn cap(home: &Home, serve: fn(&Rig) -> Service) -> Result<[Sample; 2]> {
+    let rig = home.build(&["--max-connections", PLACES]).await?;
+    let service = serve(&rig);
+    let (mut open, mut held) = (Vec::new(), Vec::new());
+    for repetition in 0..1 + measure::REPETITIONS {
+        let mut operations: Vec<_> = (0..CLIENTS).map(|_| ask(&service)).collect();
+        let mut clients = Vec::with_capacity(CLIENTS);
+        let before = service.rest().await?;
+        for (number, operation) in operations.iter_mut().enumerate() {
+            let client = operation.as_mut().await;
+            clients.push(client.with_context(|| format!("client {number}"))?);
+        }
+        let live = quiet().await?;
+        if repetition > 0 {
+            open.push(service.open() as f64);
+            held.push(live as f64 - before as f64);
+        }
+        drop(clients);
+        service.closed().await;
+    }
+    rig.end().await;
+    Ok([Sample::new("open", open), Sample::new("held", held)])
+}
