@@ -17,7 +17,8 @@ main{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fill,minmax(min(1
 section{min-width:0;border-top:1px solid var(--grid);padding-top:.75rem}
 svg{display:block;width:100%;height:auto;max-width:32rem}
 table{border-collapse:collapse;width:100%}
-th,td{padding:.2rem .5rem .2rem 0;text-align:right;vertical-align:top;font-weight:400}
+th,td{padding:.2rem .5rem .2rem 0;text-align:right;vertical-align:top;font-weight:400;\
+overflow-wrap:normal}
 th:first-child,td:first-child{text-align:left}
 thead th{color:var(--faint);border-bottom:1px solid var(--grid)}
 .fails{font-weight:700}

@@ -84,12 +84,13 @@ fn lines(plot: &Lines<'_>) -> (String, String) {
     let axis = format!("peak, by {}", plot.pattern.axis);
     let axis = if plot.is_over_sizes() { axis } else { axis.replace("peak", "live") };
     body += &label(across(0.5), HEIGHT - 6.0, "middle", &axis);
-    body += &path("ceiling", &mut allowed.iter().map(place));
     let twin = plot.twin.map(|curve| ("twin", curve));
     for (class, curve) in twin.into_iter().chain([("pattern", plot.pattern)]) {
         body += &path(class, &mut curve.points.iter().map(place));
         body.extend(curve.points.iter().map(place).map(|(x, y)| mark(class, x, y)));
     }
+    // Last: a pattern that is flat lies just below it.
+    body += &path("ceiling", &mut allowed.iter().map(place));
     (body, sentence(plot, &axis))
 }
 
@@ -184,5 +185,9 @@ fn up(place: f64) -> f64 {
 
 /// 100,000 as 100k: labels stand side by side.
 fn short(x: f64) -> String {
-    if x >= 1000.0 { format!("{}k", digits(x / 1000.0)) } else { digits(x) }
+    match x {
+        x if x >= 1e6 => format!("{}M", digits(x / 1e6)),
+        x if x >= 1e3 => format!("{}k", digits(x / 1e3)),
+        x => digits(x),
+    }
 }
