@@ -146,8 +146,10 @@ async fn a_body_that_breaks_off_leaves_nothing() {
 async fn a_body_that_hangs_is_given_up() {
     let (folder, store) = store();
     let guard = Arc::new(());
+    let begin = tokio::time::Instant::now();
     let error = receive(&store, frames(54_321, 700, End::Hangs), LIMITS, guard.clone()).await;
     assert!(matches!(error, Err(UploadError::Stalled(_))), "{error:?}");
+    assert!(begin.elapsed() < 2 * LIMITS.stall, "{:?}", begin.elapsed());
     assert_nothing_left(&folder, &store, &guard).await;
 }
 
