@@ -73,7 +73,8 @@ fn build(signals: &Signals, arguments: &[&str], target: &str) -> Result<Built> {
     binary.map(Built::Binary).with_context(|| format!("cargo did not tell where {target} is"))
 }
 
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+/// Where cargo has put the binary of a target, by what it told.
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     messages
         .filter(|message| message.target.as_ref().is_some_and(|target| target.name == name))

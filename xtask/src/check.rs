@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::weigh;
+use crate::{child, mutants, weigh};
 
 mod arrows;
 pub mod command;
@@ -33,6 +33,8 @@ enum Step {
     Arrows,
     /// Every crate takes versions, lints and licence from the workspace
     Manifests,
+    /// mutants.toml names code and tests that are there
+    Mutants,
     /// Clippy has no warning, in any target, with all features
     Clippy,
     /// Every link in the documentation leads somewhere
@@ -53,6 +55,7 @@ impl Step {
             Step::Rustfmt => command::run(command::cargo().args(["fmt", "--all", "--check"])),
             Step::Arrows => arrows::check(),
             Step::Manifests => manifests::check(),
+            Step::Mutants => mutants::list::check(&child::checkout()),
             Step::Clippy => command::run(
                 command::cargo()
                     .args(["clippy", "--workspace", "--all-targets", "--all-features"])

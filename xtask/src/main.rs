@@ -9,7 +9,9 @@ mod check;
 mod child;
 mod dev;
 mod memtest;
+mod mutants;
 mod prepare;
+mod take;
 mod test;
 mod weigh;
 
@@ -28,12 +30,19 @@ enum Command {
     Test(test::Options),
     /// Measures each pattern beside its naive twin and holds it to budgets.toml
     Memtest(memtest::Options),
+    /// Removes each bound in turn, and sees that a test notices
+    ///
+    /// mutants.toml has the bounds. It works on a copy of the checkout, changes that are not
+    /// committed included, in the target folder.
+    Mutants(mutants::Options),
     /// Builds what is shipped, and holds its size and its dependencies to weigh.toml
     Weigh(weigh::Options),
     /// Writes .sqlx/, against which queries are checked without a database
     ///
     /// DATABASE_URL is left alone: this always takes a private Postgres.
     Prepare(prepare::Options),
+    /// Copies a pattern with its memory test into a crate by itself
+    Take(take::Options),
     /// Runs rustfmt, clippy, rustdoc, cargo-deny, and the other checks on dependencies
     Check(check::Options),
 }
@@ -51,8 +60,10 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         Command::Test(options) => test::run(options),
         Command::Memtest(options) => memtest::run(options),
+        Command::Mutants(options) => mutants::run(options),
         Command::Weigh(options) => weigh::run(options),
         Command::Prepare(options) => prepare::run(options),
+        Command::Take(options) => take::run(options),
         Command::Check(options) => check::run(options),
     };
     // Not returned: with RUST_BACKTRACE set, a message for a person would drown in a backtrace.

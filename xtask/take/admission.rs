@@ -4,11 +4,14 @@
 //! response's head is made.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use anyhow::Result;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use meter::{Report, Sample};
 use pattern::admission::AdmissionLayer;
 use tokio::sync::Semaphore;
@@ -45,7 +48,34 @@ async fn twin() -> Result<Report> {
 }
 
 async fn answer(_: Request<Body>) -> Result<Response<Body>, Infallible> {
-    Ok(Response::new(Body::from(vec![b'x'; 1024 * 1024])))
+    Ok(Response::new(Body::new(Frames { left: 64 })))
+}
+
+/// A body of so many frames. One large frame would not do: hyper takes it, and the body
+/// is at its end.
+struct Frames {
+    left: usize,
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FRAME)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64 * 16 * 1024)
+    }
 }
 
 /// `readers`: how many responses are in flight whose clients have stalled.

@@ -57,7 +57,10 @@ async fn twin(url: &str) -> Result<Report> {
             batch.clear();
         }
     });
-    let held = flood(&pool, |event| drop(sender.send(event)), file).await?;
+    let record = |event| {
+        let _ = sender.send(event);
+    };
+    let held = flood(&pool, record, file).await?;
     drop(sender);
     tasks.close();
     tasks.wait().await;

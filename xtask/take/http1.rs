@@ -21,6 +21,7 @@ where
     S: tower::Service<Request<Body>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
+        + Sync
         + 'static,
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send

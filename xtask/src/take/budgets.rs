@@ -17,7 +17,9 @@ pub fn of(text: &str, case: &str, metrics: &[&str]) -> Result<String> {
         if name == "twin" {
             part += &twin(block, case, metrics)?;
         } else if metrics.is_empty() || metrics.contains(&name) {
-            part += block;
+            // Not what was recorded: that is the service's, connection and all.
+            let kept = block.split_inclusive('\n').filter(|line| !line.starts_with("recorded"));
+            part.extend(kept);
         }
     }
     Ok(part.trim_start().to_owned())
@@ -71,6 +73,7 @@ ceiling = 1
 # Why so much.
 [upload.held]
 ceiling = 2 # noise
+recorded = 1
 
 [upload.unit]
 ceiling = 3
