@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use tests::Request;
 
 use crate::rig::wire::Wire;
@@ -40,6 +40,22 @@ async fn who_finds_no_database_connection_in_time_is_told_later(database: PgPool
     }
     drop(held);
     assert_eq!(service.ask(Request::get(&file.record)).await.status, 200);
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_connection_keeps_few_statements_and_each_has_a_deadline(database: PgPool) {
+    let service = Service::start(&database, &["--pool-connections", "1"]).await;
+    let mut connection = service.app.pool.acquire().await.unwrap();
+    for number in 0..2 * storage::pool::STATEMENTS {
+        let text = format!("SELECT {number} LIMIT 1");
+        let query = sqlx::query_scalar::<_, i32>(sqlx::AssertSqlSafe(text));
+        query.fetch_one(&mut *connection).await.unwrap();
+    }
+    assert_eq!(connection.cached_statements_size(), storage::pool::STATEMENTS);
+    let query = sqlx::query_scalar::<_, String>("SHOW statement_timeout");
+    assert_eq!(query.fetch_one(&mut *connection).await.unwrap(), "10s");
+    drop(connection);
     service.end().await;
 }
 

@@ -46,6 +46,21 @@ async fn of_many_deletes_at_once_one_succeeds(database: PgPool) {
     service.end().await;
 }
 
+/// Content that is being removed holds a place until it is gone, whoever has left.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn one_removal_too_many_is_refused_and_the_place_comes_back(database: PgPool) {
+    let service = Service::start(&database, &["--max-requests", "4"]).await;
+    let file = service.store("a", "hello").await;
+    let removals = service.app.removals.clone();
+    let held = removals.acquire_many(4).await.unwrap();
+    problem(&service.ask(Request::delete(&file.record)).await, 503, "busy");
+    assert_eq!(service.ask(Request::get(&file.content)).await.text(), "hello");
+    drop(held);
+    assert_eq!(service.ask(Request::delete(&file.record)).await.status, 204);
+    assert_eq!(removals.available_permits(), 4);
+    service.end().await;
+}
+
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn content_that_cannot_be_removed_does_not_keep_its_record(database: PgPool) {
     let service = Service::start(&database, &[]).await;

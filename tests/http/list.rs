@@ -1,10 +1,16 @@
 //! `GET /v1/files`: the records, a page at a time.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::Pin;
 
+use axum::body::Body;
+use handler::routes::routes;
+use http_body::Body as _;
 use serde_json::Value;
 use sqlx::PgPool;
 use tests::Request;
+use tower::ServiceExt as _;
 
 use crate::rig::{Service, problem, rows};
 
@@ -87,6 +93,26 @@ async fn a_list_that_cannot_be_is_refused(database: PgPool) {
     ] {
         let answer = service.ask(Request::get(format!("/v1/files?{query}"))).await;
         problem(&answer, 400, "bad-request");
+    }
+    service.end().await;
+}
+
+/// By the routes themselves: over a socket, the kernel would have taken the page.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_page_holds_its_place_for_as_long_as_its_bytes_are_there(database: PgPool) {
+    let service = Service::start(&database, &["--max-pages", "2"]).await;
+    service.store("a", "hello").await;
+    let free = || service.app.pages.available_permits();
+    for target in ["/v1/files", "/v1/files/export"] {
+        let request = http::Request::get(target).body(Body::empty()).unwrap();
+        let response = routes(service.app.clone()).oneshot(request).await.unwrap();
+        let mut body = response.into_body();
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap();
+        let page = frame.unwrap().into_data().unwrap();
+        drop(body);
+        assert_eq!(free(), 1, "{target}: {} bytes", page.len());
+        drop(page);
+        assert_eq!(free(), 2, "{target}");
     }
     service.end().await;
 }

@@ -81,7 +81,7 @@ pub fn memory_tests_that_explain(signals: &Signals) -> Result<Built> {
 
 /// Builds the bench, and the floors and starters beside it.
 pub fn bench(signals: &Signals) -> Result<Built> {
-    build(signals, &["build", "--release", "--package", "bench", "--bins"], "bench")
+    build(signals, &["build", "--release", "--package", "bench", "--bins"], "bench", None)
 }
 
 /// cargo itself tells where the binary is: the target directory can be set in many ways.
@@ -110,7 +110,8 @@ fn build(
     binary.map(Built::Binary).with_context(|| format!("cargo did not tell where {target} is"))
 }
 
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+/// Where cargo has put the binary of a target, by what it told.
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     messages
         .filter(|message| message.target.as_ref().is_some_and(|target| target.name == name))

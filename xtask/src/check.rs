@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::weigh;
+use crate::{child, mutants, weigh};
 
 mod arrows;
 mod budgets;
@@ -36,6 +36,8 @@ enum Step {
     Manifests,
     /// No budget of the memory tests is looser than before without a reason beside it
     Budgets,
+    /// mutants.toml names code and tests that are there
+    Mutants,
     /// Clippy has no warning, in any target, with all features
     Clippy,
     /// Every link in the documentation leads somewhere
@@ -57,6 +59,7 @@ impl Step {
             Step::Arrows => arrows::check(),
             Step::Manifests => manifests::check(),
             Step::Budgets => budgets::check(),
+            Step::Mutants => mutants::list::check(&child::checkout()),
             Step::Clippy => command::run(
                 command::cargo()
                     .args(["clippy", "--workspace", "--all-targets", "--all-features"])

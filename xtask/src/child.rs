@@ -5,7 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use devdb::{EndSignal, Leash};
@@ -51,6 +51,28 @@ pub fn finish(child: &mut Leash, signals: &Signals) -> Result<ExitStatus> {
                 1 | 2 => child.end()?,
                 _ => child.kill()?,
             }
+        }
+    }
+}
+
+/// The same, up to a limit: then the child is killed, and None is what it ended with.
+pub fn finish_within(
+    child: &mut Leash,
+    signals: &Signals,
+    limit: Duration,
+) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if signals.receiver.recv_timeout(NOTICE).is_ok() {
+            signals.came.set(true);
+            child.end()?;
+        } else if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
         }
     }
 }

@@ -10,7 +10,9 @@ mod check;
 mod child;
 mod dev;
 mod memtest;
+mod mutants;
 mod prepare;
+mod take;
 mod test;
 mod weigh;
 
@@ -31,12 +33,19 @@ enum Command {
     Memtest(memtest::Options),
     /// Measures speed and memory, ours beside the peers
     Bench(bench::Options),
+    /// Removes each bound in turn, and sees that a test notices
+    ///
+    /// mutants.toml has the bounds. It works on a copy of the checkout, changes that are not
+    /// committed included, in the target folder.
+    Mutants(mutants::Options),
     /// Builds what is shipped, and holds its size and its dependencies to weigh.toml
     Weigh(weigh::Options),
     /// Writes .sqlx/, against which queries are checked without a database
     ///
     /// DATABASE_URL is left alone: this always takes a private Postgres.
     Prepare(prepare::Options),
+    /// Copies a pattern with its memory test into a crate by itself
+    Take(take::Options),
     /// Runs rustfmt, clippy, rustdoc, cargo-deny, and the other checks on dependencies
     Check(check::Options),
 }
@@ -55,8 +64,10 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(options),
         Command::Memtest(options) => memtest::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Mutants(options) => mutants::run(options),
         Command::Weigh(options) => weigh::run(options),
         Command::Prepare(options) => prepare::run(options),
+        Command::Take(options) => take::run(options),
         Command::Check(options) => check::run(options),
     };
     // Not returned: with RUST_BACKTRACE set, a message for a person would drown in a backtrace.

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use tower_http::validate_request::ValidateRequest;
 
 use crate::Problem;
-use crate::probes::is_probe;
+use crate::probe_paths::is_probe;
 
 /// Who may ask. The probes are open to all.
 #[derive(Clone, Debug)]

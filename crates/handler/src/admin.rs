@@ -17,7 +17,8 @@ use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::probes::{LIVEZ, READYZ, livez, readyz};
+use crate::probe_paths::{LIVEZ, READYZ};
+use crate::probes::{livez, readyz};
 use crate::problem::render;
 use crate::routes::no_such_route;
 use crate::{App, request_id};

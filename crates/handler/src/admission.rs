@@ -17,13 +17,14 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use futures_util::future::Either;
 use http::{Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use crate::Problem;
-use crate::probes::is_probe;
+use crate::held::held;
+use crate::probe_paths::is_probe;
 
 /// What a head's fields take as a map, in bytes, as many as hyper takes (100): 14
 /// KiB, measured.
@@ -120,44 +121,5 @@ where
         let response = std::task::ready!(this.inner.poll(cx))?;
         let permit = this.permit.take();
         Poll::Ready(Ok(response.map(|body| held(body, permit))))
-    }
-}
-
-/// A body that holds `permit` until it is dropped: boxed once, whatever it was.
-pub fn held<B>(body: B, permit: Option<OwnedSemaphorePermit>) -> Body
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    match permit {
-        Some(permit) => Body::new(Held { body, _permit: permit }),
-        None => Body::new(body),
-    }
-}
-
-pin_project! {
-    struct Held<B> {
-        #[pin]
-        body: B,
-        _permit: OwnedSemaphorePermit,
-    }
-}
-
-impl<B: HttpBody> HttpBody for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -29,7 +29,7 @@ use tower::{Layer, Service};
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 
-use crate::admission::held;
+use crate::held::held;
 
 /// Below this, in bytes, a response is sent as it is: one packet either way.
 const LEAST: u64 = 1024;

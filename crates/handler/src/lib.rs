@@ -8,7 +8,8 @@
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
 //! - [`request_id`]: what a request is known by, in the log and to its client;
-//! - [`problem`]: every error that a client sees, in one place.
+//! - [`problem`]: every error that a client sees; [`causes`]: those of the store and of
+//!   the database.
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub mod accept;
 pub mod access;
 pub mod admin;
 pub mod admission;
+pub mod causes;
 pub mod client;
 pub mod compression;
 pub mod conditional;
@@ -30,11 +32,13 @@ pub mod content_type;
 pub mod csv;
 pub mod export;
 pub mod fsck;
+pub mod held;
 pub mod json;
 pub mod list;
 pub mod multipart;
 pub mod name;
 pub mod page;
+pub mod probe_paths;
 pub mod probes;
 pub mod problem;
 pub mod publish;

@@ -5,21 +5,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use http::Uri;
 use serde::Serialize;
 
 use crate::{App, Problem};
-
-/// Where liveness is asked for.
-pub const LIVEZ: &str = "/livez";
-/// Where readiness is asked for.
-pub const READYZ: &str = "/readyz";
-
-/// Whether a request is one for a probe.
-#[must_use]
-pub fn is_probe(uri: &Uri) -> bool {
-    matches!(uri.path(), LIVEZ | READYZ)
-}
 
 /// The longest that a readiness probe works: probes are asked every few
 /// seconds, and an answer that comes later than that is of no use.

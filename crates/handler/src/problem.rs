@@ -6,16 +6,12 @@
 //! SQL, a path or a backtrace: those are in the log, under the request's id.
 
 use std::borrow::Cow;
-use std::io;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use storage::LoadError;
-use streaming::UploadError;
 
 use crate::request_id::REQUEST_ID;
 
@@ -69,11 +65,23 @@ impl Problem {
     pub fn timed_out(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "stalled", "The body stopped coming", detail)
     }
+
     /// 412.
     #[must_use]
     pub fn precondition_failed() -> Self {
         let title = "A precondition does not hold";
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", title, "")
+    }
+
+    /// 413: the content is larger than `max_size` bytes.
+    #[must_use]
+    pub fn too_large(max_size: u64) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The content is too large",
+            format!("at most {max_size} bytes"),
+        )
     }
 
     /// 422: the request can be read, but not followed.
@@ -149,102 +157,4 @@ pub fn render(mut response: Response) -> Response {
     }
     *response.body_mut() = Body::from(body);
     response
-}
-
-impl From<UploadError> for Problem {
-    fn from(error: UploadError) -> Self {
-        match error {
-            UploadError::TooLarge { max_size } => Self::too_large(max_size),
-            UploadError::Stalled(_) => Self::timed_out(error.to_string()),
-            UploadError::Body(error) => {
-                tracing::debug!(%error, "a body ended early");
-                Self::bad_request("the body ended early, or broke the protocol")
-            }
-            UploadError::QuotaExceeded(exceeded) => {
-                tracing::warn!(%exceeded, "the quota of content is reached");
-                Self::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "quota-exceeded",
-                    "The content does not fit into the quota of the service",
-                    format!("{exceeded}; deleting files makes room"),
-                )
-            }
-            UploadError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl Problem {
-    /// 413: the content is larger than `max_size` bytes.
-    #[must_use]
-    pub fn too_large(max_size: u64) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "The content is too large",
-            format!("at most {max_size} bytes"),
-        )
-    }
-}
-
-/// The process, or the system, has no file descriptor left: the same number on
-/// every Unix. The standard library has no name for it.
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
-
-/// An error of the store.
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        tracing::error!(%error, "the store failed");
-        if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
-            return Self::busy("too many files are open");
-        }
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "storage-full",
-                "There is no space left for content",
-                "",
-            ),
-            _ => Self::internal(),
-        }
-    }
-}
-
-/// An error of the database.
-impl From<storage::Error> for Problem {
-    fn from(error: storage::Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<&storage::Error> for Problem {
-    fn from(error: &storage::Error) -> Self {
-        if storage::is_unavailable(error) {
-            tracing::warn!(%error, "the database is out of reach");
-            return Self::unavailable();
-        }
-        // What the handlers check, the table checks too; one by its name says
-        // what a client did wrong.
-        match storage::broken_constraint(error) {
-            Some("files_name_length") => return Self::invalid("name: 1 to 255 bytes"),
-            Some("files_content_type_length") => {
-                return Self::invalid("Content-Type: 1 to 255 bytes");
-            }
-            _ => {}
-        }
-        tracing::error!(%error, "a query failed");
-        Self::internal()
-    }
-}
-
-/// Why there is no record.
-impl From<Arc<LoadError<storage::Error>>> for Problem {
-    fn from(error: Arc<LoadError<storage::Error>>) -> Self {
-        match &*error {
-            LoadError::Missing => Self::no_such_file(),
-            LoadError::Busy => Self::busy("too many records are being loaded"),
-            LoadError::Failed(error) => error.into(),
-        }
-    }
 }

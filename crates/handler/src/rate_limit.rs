@@ -27,7 +27,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use crate::client::{Peer, address, network};
-use crate::probes::is_probe;
+use crate::probe_paths::is_probe;
 use crate::{Access, Problem};
 
 /// Buckets for addresses: as many as a `u16` has values.

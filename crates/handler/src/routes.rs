@@ -10,7 +10,8 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, StatusCode};
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::probes::{LIVEZ, READYZ, livez, readyz};
+use crate::probe_paths::{LIVEZ, READYZ};
+use crate::probes::{livez, readyz};
 use crate::{App, Problem, content, export, list, record, stats, upload};
 
 /// The routes. What axum answers by itself (405 with Allow) gets its document

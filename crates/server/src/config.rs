@@ -307,7 +307,7 @@ pub(crate) fn sha256(hex: &str) -> Result<[u8; 32], String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::{CommandFactory, FromArgMatches, Parser};
 
     use super::*;
@@ -319,9 +319,10 @@ mod tests {
         config: Config,
     }
 
-    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+    /// The settings of a command line, whatever the environment has.
+    pub fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
         let arguments = ["server"].iter().chain(arguments);
-        // Whatever is set where the tests run: DATABASE_URL is.
+        // DATABASE_URL is set where tests run.
         let command = Cli::command().mut_args(|argument| argument.env(None));
         let matches = command.try_get_matches_from(arguments)?;
         Cli::from_arg_matches(&matches).map(|cli| cli.config)

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use futures_util::TryFutureExt;
-use handler::Peer;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -23,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
+use crate::Peer;
 use crate::io::{Deadlines, GuardedIo, Watch};
 use crate::registry::Seat;
 

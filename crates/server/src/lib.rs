@@ -27,3 +27,4 @@ pub mod telemetry;
 pub use application::{Application, Outcome};
 pub use config::Config;
 pub use connection::serve;
+pub use handler::Peer;

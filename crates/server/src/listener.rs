@@ -146,6 +146,21 @@ fn cause(error: &hyper::Error) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_have_the_buffers_of_the_plan() {
+        use crate::connection::received_cost;
+
+        let buffers = SocketBuffers { receive: 32 * 1024, unsent: 8 * 1024 };
+        let listener = listen(([127, 0, 0, 1], 0).into(), buffers).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream, buffers).unwrap();
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.recv_buffer_size().unwrap(), received_cost(buffers.receive));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), buffers.unsent);
+    }
+
     #[test]
     fn the_refusal_says_its_own_length() {
         let text = std::str::from_utf8(NO_PLACE).unwrap();

@@ -138,3 +138,50 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
     ];
     Plan { terms, limit: limit.bytes }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::parse;
+
+    /// The load line of the defaults with `arguments`, in bytes.
+    fn line(arguments: &[&str]) -> u64 {
+        let limit = Limit { bytes: 1 << 30, source: Source::Configured };
+        plan(&parse(arguments).unwrap(), limit).ceiling()
+    }
+
+    #[test]
+    fn what_holds_memory_is_in_the_plan() {
+        let (buffer, chunk) = (16 << 10, 64 << 10);
+        let upload = streaming::upload::cost(chunk)
+            + connection::busy_cost(buffer)
+            + handler::multipart::cost(buffer);
+        let sockets = connection::received_cost(64 << 10) + connection::unsent_cost(16 << 10);
+        let thread = usize::try_from(THREAD).unwrap();
+        // One more than the default of each; what that may hold in heap, and beside it.
+        for (setting, heap, other) in [
+            ("--max-connections=113", connection::cost(buffer), sockets),
+            ("--max-requests=65", handler::admission::cost(buffer), 0),
+            ("--max-uploads=17", upload, 0),
+            ("--max-downloads=33", streaming::download::cost(chunk), 0),
+            ("--max-pages=17", handler::page::cost(), 0),
+            ("--max-encoders=5", handler::compression::cost(), 0),
+            ("--cache-size=2MiB", 1 << 20, 0),
+            ("--audit-queue=8192", 4096 * size_of::<storage::audit::Event>(), 0),
+            ("--pool-connections=9", storage::pool::cost(), 0),
+            ("--worker-threads=3", 0, thread),
+            ("--blocking-threads=9", 0, thread),
+        ] {
+            let more = line(&[setting]) - line(&[]);
+            let expected = heap * 5 / 4 + other;
+            assert!(more + 1 >= expected as u64, "{setting}: {more} more, of {expected}");
+        }
+        // What no setting bounds.
+        let config = parse(&[]).unwrap();
+        let plan = plan(&config, Limit { bytes: 1 << 30, source: Source::Configured });
+        let of = |name| plan.terms.iter().find(|term| term.name == name).unwrap().bytes();
+        assert!(of("base") >= BASE);
+        assert!(of("rate limit") >= handler::rate_limit::cost(1) as u64);
+        assert!(of("log") >= telemetry::cost() as u64);
+    }
+}

@@ -221,19 +221,59 @@ mod tests {
         }
     }
 
-    fn cache(loads: usize) -> BoundedCache<u8, Value> {
-        let settings = CacheSettings {
-            capacity: 64 * 1024,
-            largest: 64,
-            time_to_live: Duration::from_secs(60),
-            loads,
-        };
+    const SETTINGS: CacheSettings = CacheSettings {
+        capacity: 64 * 1024,
+        largest: 64,
+        time_to_live: Duration::from_secs(60),
+        loads: 1,
+    };
+
+    fn cache<V: Weigh + Clone + Send + Sync + 'static>(
+        settings: CacheSettings,
+    ) -> BoundedCache<u8, V> {
         BoundedCache::with_hasher(settings, RandomState::new())
+    }
+
+    /// As large as it says.
+    #[derive(Clone)]
+    struct Large(usize);
+
+    impl Weigh for Large {
+        fn weigh(&self) -> usize {
+            self.0
+        }
+    }
+
+    /// How many of two calls, with `pause` between them, loaded a value of `size` bytes.
+    async fn loads(settings: CacheSettings, size: usize, pause: Duration) -> usize {
+        let (cache, begun) = (cache(settings), AtomicUsize::new(0));
+        let load = || async {
+            begun.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(Some(Large(size)))
+        };
+        assert_eq!(cache.get_or_load(7, load).await.unwrap().0, size);
+        cache.settle().await;
+        tokio::time::sleep(pause).await;
+        assert_eq!(cache.get_or_load(7, load).await.unwrap().0, size);
+        begun.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_value_is_loaded_again_when_its_time_is_up() {
+        let short = CacheSettings { time_to_live: Duration::from_millis(50), ..SETTINGS };
+        assert_eq!(loads(short, 1, Duration::from_millis(100)).await, 2);
+        assert_eq!(loads(SETTINGS, 1, Duration::from_millis(100)).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_value_too_large_is_handed_out_and_not_kept() {
+        assert_eq!(loads(SETTINGS, SETTINGS.largest, Duration::ZERO).await, 1);
+        assert_eq!(loads(SETTINGS, SETTINGS.largest + 1, Duration::ZERO).await, 2);
     }
 
     #[tokio::test]
     async fn who_asks_after_a_change_never_joins_a_load_from_before_it() {
-        let (cache, stored, turn) = (cache(1), AtomicUsize::new(1), Notify::new());
+        let (cache, stored, turn) = (cache(SETTINGS), AtomicUsize::new(1), Notify::new());
         let begun = AtomicUsize::new(0);
         let load = || async {
             let value = Value(stored.load(Ordering::SeqCst));
@@ -258,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_too_many_is_told_and_what_is_not_there_is_not_kept() {
-        let cache = cache(1);
+        let cache = cache(SETTINGS);
         let never = || std::future::pending::<Result<Option<Value>, Infallible>>();
         let other = || async { Ok::<_, Infallible>(Some(Value(1))) };
         let asked = async {

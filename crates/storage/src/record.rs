@@ -43,8 +43,10 @@ pub struct FileRecord {
     name_len: u8,
 }
 
-/// A row, as sqlx's macros make it.
-pub(crate) struct Row {
+/// A row, as sqlx's macros make it: what a record is made of.
+#[expect(missing_docs, reason = "they are the table's columns, and a record's members")]
+#[derive(Debug)]
+pub struct Row {
     pub id: Uuid,
     pub name: String,
     pub content_type: String,

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -144,8 +146,10 @@ async fn a_body_that_breaks_off_leaves_nothing() {
 async fn a_body_that_hangs_is_given_up() {
     let (folder, store) = store();
     let guard = Arc::new(());
+    let begin = tokio::time::Instant::now();
     let error = receive(&store, frames(54_321, 700, End::Hangs), LIMITS, guard.clone()).await;
     assert!(matches!(error, Err(UploadError::Stalled(_))), "{error:?}");
+    assert!(begin.elapsed() < 2 * LIMITS.stall, "{:?}", begin.elapsed());
     assert_nothing_left(&folder, &store, &guard).await;
 }
 
@@ -166,6 +170,29 @@ async fn an_upload_dropped_at_any_point_leaves_nothing() {
         }
     }
     assert_nothing_left(&folder, &store, &guard).await;
+}
+
+/// Counts what is staged at the moment when it is dropped.
+struct Witness {
+    staging: PathBuf,
+    staged: Arc<AtomicUsize>,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.staged.store(fs::read_dir(&self.staging).unwrap().count(), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_guard_is_held_until_the_staged_file_is_gone() {
+    let (folder, store) = store();
+    let staged = Arc::new(AtomicUsize::new(99));
+    let witness = Witness { staging: folder.path().join("staging"), staged: staged.clone() };
+    let error = receive(&store, frames(54_321, 700, End::Broken), LIMITS, witness).await;
+    assert!(matches!(error, Err(UploadError::Body(_))));
+    store.close().await;
+    assert_eq!(staged.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! Upload: peak flat in the body's size; who leaves leaves nothing.
+//!
+//! **The twin**: the body collected, then written.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use meter::{Report, Sample};
+use pattern::upload::{cost, receive};
+use pattern::{LocalStore, UploadLimits};
+use tempfile::TempDir;
+
+use super::Case;
+use crate::rig::measure::{self, Subject};
+use crate::rig::{self, MIB, Operation, Service};
+
+pub const CASE: Case = Case {
+    name: "upload",
+    about: "a request body becomes a file: peak flat in its size",
+    pattern: || rig::run(pattern()),
+    twin: || rig::run(twin()),
+};
+
+const CHUNK: usize = 64 * 1024;
+
+async fn pattern() -> Result<Report> {
+    let mut uploads = Uploads::new(false)?;
+    let mut samples = Vec::from(measure::peak_slope(&uploads).await?);
+    samples.extend(measure::retained(&uploads.idle, || uploads.abort()).await?);
+    ensure!(uploads.staged()? == 0, "aborted uploads left staged files behind");
+    for chunk in [16, 64, 256] {
+        uploads.chunk = chunk * 1024;
+        let in_flight = measure::peak_per_concurrent(&uploads).await?;
+        samples.push(in_flight.share_of(&format!("unit_{chunk}k"), cost(uploads.chunk)));
+    }
+    Ok(Report { samples })
+}
+
+async fn twin() -> Result<Report> {
+    let samples = measure::peak_slope(&Uploads::new(true)?).await?;
+    Ok(Report { samples: samples.into() })
+}
+
+struct Uploads {
+    folder: Arc<TempDir>,
+    store: LocalStore,
+    chunk: usize,
+    naive: bool,
+    idle: Service,
+    number: AtomicU64,
+}
+
+impl Uploads {
+    fn new(naive: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let store = LocalStore::open(folder.path(), None)?;
+        let (idle, number) = (Service::new(async |_| ()), AtomicU64::new(0));
+        Ok(Self { folder: Arc::new(folder), store, chunk: CHUNK, naive, idle, number })
+    }
+
+    fn limits(&self) -> UploadLimits {
+        UploadLimits { max_size: 64 * MIB, chunk: self.chunk, stall: Duration::from_secs(60) }
+    }
+
+    /// An upload that is dropped when it has written a part.
+    fn abort(&self) -> Operation {
+        let (store, limits) = (self.store.clone(), self.limits());
+        Box::pin(async move {
+            let body = Frames { left: 400 * 1024, hangs: true };
+            let upload = Box::pin(receive(&store, body, limits, ()));
+            let hung = tokio::time::timeout(Duration::from_millis(2), upload).await;
+            ensure!(hung.is_err(), "it ended");
+            Ok(())
+        })
+    }
+
+    fn staged(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(self.folder.path().join("staging"))?.count())
+    }
+}
+
+impl Subject for Uploads {
+    fn service(&self) -> &Service {
+        &self.idle
+    }
+
+    fn operation(&self, size: u64) -> Operation {
+        let (store, limits) = (self.store.clone(), self.limits());
+        let body = Frames { left: size, hangs: false };
+        let name = format!("naive-{}", self.number.fetch_add(1, Ordering::Relaxed));
+        let path = self.naive.then(|| self.folder.path().join(name));
+        Box::pin(async move {
+            let Some(path) = path else {
+                let received = Box::pin(receive(&store, body, limits, ())).await?;
+                ensure!(received.size == size, "{} bytes of {size}", received.size);
+                return Ok(());
+            };
+            let bytes = body.collect().await?.to_bytes();
+            tokio::fs::write(&path, &bytes).await?;
+            tokio::fs::remove_file(path).await?;
+            ensure!(bytes.len() as u64 == size, "{} bytes of {size}", bytes.len());
+            Ok(())
+        })
+    }
+
+    fn check(&self, _: usize, _: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A body that costs nothing: frames that are part of the program. At its end it
+/// hangs, or not.
+struct Frames {
+    left: u64,
+    hangs: bool,
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
+        match self.left.checked_sub(FRAME.len() as u64) {
+            Some(left) => {
+                self.left = left;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FRAME)))))
+            }
+            None if self.hangs => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+}
