@@ -14,6 +14,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -146,7 +147,8 @@ fn abort(service: &Service) -> Operation {
 /// What one more upload holds, without connection and handler, as a share of
 /// what the formula says.
 async fn unit(rig: &Rig, chunk: usize) -> Result<Sample> {
-    let pattern = Receiving { rig, chunk, idle: Service::new(async |_| ()) };
+    let meeting = Arc::default();
+    let pattern = Receiving { rig, chunk, idle: Service::new(async |_| ()), meeting };
     let sample = measure::peak_per_concurrent(&pattern).await?;
     Ok(sample.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)))
 }
@@ -155,6 +157,7 @@ struct Receiving<'a> {
     rig: &'a Rig,
     chunk: usize,
     idle: Service,
+    meeting: Arc<Meeting>,
 }
 
 impl Subject for Receiving<'_> {
@@ -166,23 +169,39 @@ impl Subject for Receiving<'_> {
         let store = self.rig.application.app.store.clone();
         let limits =
             UploadLimits { max_size: size, chunk: self.chunk, stall: Duration::from_secs(60) };
+        let frames =
+            Frames { left: size, half: size / 2, came: false, meeting: self.meeting.clone() };
+        self.meeting.expected.fetch_add(1, Relaxed);
         Box::pin(async move {
             // Boxed here, as it is in a connection's task: it is part of the cost.
-            let received = Box::pin(receive(&store, Frames { left: size }, limits, ())).await?;
+            let received = Box::pin(receive(&store, frames, limits, ())).await?;
             ensure!(received.size == size, "{} bytes received of {size}", received.size);
             Ok(())
         })
     }
 
     fn check(&self, _: usize, _: u64) -> Result<()> {
+        self.meeting.expected.store(0, Relaxed);
+        self.meeting.arrived.store(0, Relaxed);
         Ok(())
     }
+}
+
+/// Where all wait for each other, half-way: bodies that cost nothing are so quick that
+/// the first could be done before the last begins.
+#[derive(Default)]
+struct Meeting {
+    expected: AtomicUsize,
+    arrived: AtomicUsize,
 }
 
 /// A body that costs nothing: frames of 16 KiB, as hyper's are, that are part
 /// of the program.
 struct Frames {
     left: u64,
+    half: u64,
+    came: bool,
+    meeting: Arc<Meeting>,
 }
 
 impl http_body::Body for Frames {
@@ -191,9 +210,18 @@ impl http_body::Body for Frames {
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
+        if self.left <= self.half {
+            if !std::mem::replace(&mut self.came, true) {
+                self.meeting.arrived.fetch_add(1, Relaxed);
+            }
+            if self.meeting.arrived.load(Relaxed) < self.meeting.expected.load(Relaxed) {
+                cx.waker().wake_by_ref();
+                return std::task::Poll::Pending;
+            }
+        }
         self.left = match self.left.checked_sub(FRAME.len() as u64) {
             Some(left) => left,
             None => return std::task::Poll::Ready(None),
