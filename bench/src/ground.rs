@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use meter::Group;
 
 const MIB: u64 = 1 << 20;
 
 /// A folder on a disk: on a tmpfs files are memory, and some peers slower or faster.
+#[derive(Clone)]
 pub struct Ground {
     folder: PathBuf,
     /// Of the file that goes alone, in bytes.
@@ -21,6 +24,8 @@ pub struct Ground {
     pub database: String,
     /// Ours.
     pub server: PathBuf,
+    /// What servers are put in, where memory is limited.
+    pub group: Option<Arc<Group>>,
 }
 
 /// The names of the files that peers serve.
@@ -33,7 +38,7 @@ impl Ground {
     pub fn new(folder: PathBuf, database: String, server: PathBuf, quick: bool) -> Result<Self> {
         let (large, part) = if quick { (256 * MIB, 64 * MIB) } else { (1024 * MIB, 256 * MIB) };
         let rows = if quick { 100_000 } else { 1_000_000 };
-        let ground = Self { folder, large, part, rows, database, server };
+        let ground = Self { folder, large, part, rows, database, server, group: None };
         // It knows the database of the last time.
         let _ = fs::remove_dir_all(ground.content());
         for folder in [ground.served(), ground.content()] {
@@ -43,6 +48,13 @@ impl Ground {
         fill(&ground.served().join(PART), part)?;
         fs::write(ground.served().join(SMALL), noise(512))?;
         Ok(ground)
+    }
+
+    /// The same, with servers in a group that may use `bytes`.
+    pub fn limited(&self, bytes: u64) -> Result<(Self, Arc<Group>)> {
+        let group =
+            Arc::new(Group::create(bytes).context("no memory control group (root, Linux)")?);
+        Ok((Self { group: Some(group.clone()), ..self.clone() }, group))
     }
 
     /// What peers serve, and receive into.

@@ -40,6 +40,9 @@ struct Options {
     /// Smaller files, one round
     #[arg(long)]
     quick: bool,
+    /// Gets the servers that are missing, by the commands that the report names
+    #[arg(long)]
+    install: bool,
     /// Rounds; in each, every server has its turn [default: 3]
     #[arg(long)]
     rounds: Option<usize>,
@@ -87,6 +90,9 @@ fn run(options: Options) -> Result<()> {
     }
     let Options { folder, database_url, server, quick, .. } = options;
     let ground = Ground::new(folder, database_url, server, quick)?;
+    if options.install {
+        peers::install(&ground)?;
+    }
     let (here, missing): (Vec<_>, Vec<_>) =
         peers::ALL.iter().partition(|peer| (peer.is_here)(&ground));
     let missing = missing.iter().map(|peer| format!("{} ({})", peer.name, peer.get)).collect();

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::ground::Ground;
 use crate::peers::Peer;
-use crate::scenarios::{Scenario, Unit, Work};
+use crate::scenarios::{self, Scenario, Unit, Work};
 
 const GIB: f64 = (1 << 30) as f64;
 const MIB: f64 = (1 << 20) as f64;
@@ -39,7 +39,7 @@ pub struct Row {
     pub cpu: f64,
     /// The most that was resident, in bytes.
     pub peak: f64,
-    /// Bytes a connection.
+    /// Bytes a connection, or of the least limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<f64>,
     /// In seconds.
@@ -98,6 +98,10 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
     if !(scenario.can)(&server.routes) {
         return Ok(None);
     }
+    if scenario.unit == Unit::Least {
+        drop(server);
+        return least(scenario, peer, ground).map(Some);
+    }
     let before = server.usage();
     let begin = Instant::now();
     let Work { amount, mut latencies, held } = (scenario.run)(&server, ground)?;
@@ -108,7 +112,7 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
     let (speed, cpu) = match scenario.unit {
         Unit::Transfer => (amount / MIB / seconds, cpu / (amount / GIB)),
         Unit::Requests => (amount / seconds, cpu * 1e6 / amount),
-        Unit::Held => (0.0, 0.0),
+        Unit::Held | Unit::Least => (0.0, 0.0),
     };
     Ok(Some(Turn {
         speed,
@@ -118,6 +122,24 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
         p50: at(&latencies, 50),
         p99: at(&latencies, 99),
     }))
+}
+
+/// The least memory in which it works.
+fn least(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Turn> {
+    let mut peak = 0;
+    let held = scenarios::least::least(|limit| {
+        let (ground, group) = ground.limited(limit)?;
+        let Ok(server) = (peer.start)(&ground) else { return Ok(false) };
+        let result = (scenario.run)(&server, &ground);
+        let used = server.usage().peak;
+        ground.sweep()?;
+        let works = result.is_ok() && group.killed()? == 0;
+        if works {
+            peak = used;
+        }
+        Ok(works)
+    })?;
+    Ok(Turn { held: held as f64, peak: peak as f64, ..Turn::default() })
 }
 
 fn row(
@@ -139,7 +161,7 @@ fn row(
     let speeds = turns.iter().flatten().map(|turn| turn.speed);
     let least = speeds.clone().fold(f64::INFINITY, f64::min);
     let most = speeds.fold(0.0, f64::max);
-    let is_held = scenario.unit == Unit::Held;
+    let is_held = matches!(scenario.unit, Unit::Held | Unit::Least);
     let speed = of(|turn| turn.speed);
     Row {
         peer,
@@ -160,6 +182,7 @@ fn told(scenario: &Scenario, turn: &Turn) -> String {
         Unit::Transfer => format!("{:.0} MiB/s", turn.speed),
         Unit::Requests => format!("{:.0} a second", turn.speed),
         Unit::Held => format!("{} a connection", meter::figure::bytes(turn.held)),
+        Unit::Least => format!("in {}", meter::figure::bytes(turn.held)),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use devdb::{EndSignal, Leash};
 
+use crate::ground::Ground;
 use crate::process::Usage;
 
 /// How long a server may take to listen.
@@ -28,6 +29,8 @@ pub enum Upload {
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     pub upload: Option<Upload>,
+    /// Where it takes forms too.
+    pub form: Option<Upload>,
     pub large: Option<String>,
     pub part: Option<String>,
     /// Whether it answers with parts of files: Range.
@@ -52,6 +55,7 @@ pub struct Server {
 impl Server {
     /// Starts it, and waits until it listens.
     pub fn start(
+        ground: &Ground,
         program: impl AsRef<OsStr>,
         log: &Path,
         routes: Routes,
@@ -60,8 +64,13 @@ impl Server {
         // Nobody else on this machine is expected to take it in between.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log_file = std::fs::File::create(log)?;
-        let leash = Leash::spawn(EndSignal::TerminateGroup, program, |command| {
-            configure(command, address);
+        let limited = ground.group.as_ref().map(|group| group.command(&program));
+        let (first, before) = match &limited {
+            Some(command) => (command.get_program(), command.get_args().collect()),
+            None => (program.as_ref(), Vec::new()),
+        };
+        let leash = Leash::spawn(EndSignal::TerminateGroup, first, |command| {
+            configure(command.args(before), address);
             command.stdout(Stdio::null()).stderr(log_file);
         })?;
         let mut server = Self { leash, address, routes };
@@ -96,10 +105,19 @@ impl Server {
 
     /// What goes before and after a file of `length` bytes.
     pub fn upload(&self, name: &str, length: u64) -> Result<(Vec<u8>, Vec<u8>)> {
-        match self.routes.upload.as_ref().context("it takes no uploads")? {
+        Ok(self.around(self.routes.upload.as_ref().context("it takes no uploads")?, name, length))
+    }
+
+    /// The same, in a form.
+    pub fn form(&self, name: &str, length: u64) -> Result<(Vec<u8>, Vec<u8>)> {
+        Ok(self.around(self.routes.form.as_ref().context("it takes no forms")?, name, length))
+    }
+
+    fn around(&self, upload: &Upload, name: &str, length: u64) -> (Vec<u8>, Vec<u8>) {
+        match upload {
             Upload::Raw { method, path } => {
                 let fields = format!("content-length: {length}\r\n");
-                Ok((self.head(method, &path.replace("{}", name), &fields), Vec::new()))
+                (self.head(method, &path.replace("{}", name), &fields), Vec::new())
             }
             Upload::Form { path, part } => {
                 let before = format!(
@@ -114,7 +132,7 @@ impl Server {
                 );
                 let mut head = self.head("POST", &path.replace("{}", name), &fields);
                 head.extend_from_slice(before.as_bytes());
-                Ok((head, after.into()))
+                (head, after.into())
             }
         }
     }

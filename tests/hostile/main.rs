@@ -7,7 +7,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
-mod group;
 mod load;
 mod planned;
 

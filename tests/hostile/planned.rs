@@ -3,7 +3,6 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +12,11 @@ use std::time::{Duration, Instant};
 use budget::plan::{Kind, Mib, SLACK_PERCENT, Term};
 use clap::Parser;
 use libtest_mimic::Failed;
+use meter::Group;
 use tests::database::Scratch;
 use tests::{Target, server_binary};
 
 use crate::content::{BLOCK, digest};
-use crate::group::Group;
 use crate::load::{self, connect, get};
 
 /// The limit, in bytes.
@@ -77,7 +76,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let group = Group::create(LIMIT);
     let ground = Ground::prepare();
     let mut command = match &group {
-        Ok(group) => group.command(&server_binary()),
+        Ok(group) => group.command(server_binary()),
         Err(_) => Command::new(server_binary()),
     };
     command
@@ -188,7 +187,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         peak.failed_probes,
     );
     if let Ok(group) = &group {
-        assert_eq!(group.killed(), 0);
+        assert_eq!(group.killed().unwrap(), 0);
     }
     assert!(residual <= i128::from(plan.slack()), "over the load line by {residual} bytes");
     assert_eq!(peak.failed_probes, 0);
@@ -232,9 +231,10 @@ fn in_use(term: Term, config: &server::Config) -> Term {
 fn watch(target: &Target, group: Option<&Group>, peak: &Mutex<Peak>, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         let resident = target.status("VmRSS");
-        let anonymous = group.map_or_else(|| target.status("RssAnon"), Group::anonymous);
+        let anonymous =
+            group.map_or_else(|| target.status("RssAnon"), |group| group.anonymous().unwrap());
         let sockets = match group {
-            Some(group) => group.sockets(),
+            Some(group) => group.sockets().unwrap(),
             None => target.sockets().unwrap_or(0),
         };
         let probe = load::probe(target.address);
@@ -261,7 +261,7 @@ pub fn naive_twin_is_killed() -> Result<(), Failed> {
         }
     };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut command = group.command(Path::new(env!("CARGO_BIN_EXE_naive")));
+    let mut command = group.command(env!("CARGO_BIN_EXE_naive"));
     command.arg("127.0.0.1:0").arg(folder.path().join("content"));
     let mut target = Target::start(command);
     let upload = load::upload(target.address, BLOCKS);
@@ -271,6 +271,6 @@ pub fn naive_twin_is_killed() -> Result<(), Failed> {
         upload.map(|(head, _)| head.status)
     );
     assert!(ended.is_some_and(|status| !status.success()), "it survived");
-    assert_eq!(group.killed(), 1);
+    assert_eq!(group.killed().unwrap(), 1);
     Ok(())
 }

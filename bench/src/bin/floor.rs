@@ -4,6 +4,7 @@
 //! `floor MODE ADDRESS FOLDER`:
 //! - `copy`: reads and writes, 256 KiB at a time.
 //! - `hash`: the same, and a SHA-256 of what comes in, in line.
+//! - `sync`: and a sync before the answer.
 //! - `sendfile`: what goes out is sent by the kernel (Linux).
 //!
 //! `floor pipe ADDRESS PROGRAM ARGUMENT…`: what the program says, whatever is asked.
@@ -27,6 +28,7 @@ const HEAD: usize = 16 * 1024;
 enum Mode {
     Copy,
     Hash,
+    Sync,
     Sendfile,
     Pipe(Vec<String>),
 }
@@ -38,6 +40,7 @@ fn main() {
         "pipe" => Mode::Pipe(arguments.collect()),
         "copy" => Mode::Copy,
         "hash" => Mode::Hash,
+        "sync" => Mode::Sync,
         "sendfile" => Mode::Sendfile,
         _ => panic!("no mode is named {mode}"),
     };
@@ -98,7 +101,7 @@ fn upload(
     let mut file = File::create(path)?;
     let mut hasher = Sha256::new();
     let mut put = |bytes: &[u8]| {
-        if *mode == Mode::Hash {
+        if matches!(mode, Mode::Hash | Mode::Sync) {
             hasher.update(bytes);
         }
         file.write_all(bytes)
@@ -113,6 +116,9 @@ fn upload(
         }
         put(&buffer[..read])?;
         left -= read as u64;
+    }
+    if *mode == Mode::Sync {
+        file.sync_all()?;
     }
     stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n")
 }

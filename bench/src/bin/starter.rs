@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::routing::{get, put};
+use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
+use axum::routing::{get, post, put};
 use futures_util::TryStreamExt;
 use tokio::fs::{self, File};
 use tokio_util::io::{ReaderStream, StreamReader};
@@ -35,6 +35,23 @@ async fn stream_put(State(folder): Folder, Path(name): Path<String>, body: Body)
     let _ = tokio::io::copy(&mut StreamReader::new(body), &mut file).await;
 }
 
+async fn naive_form(State(folder): Folder, mut form: Multipart) {
+    while let Some(field) = form.next_field().await.unwrap() {
+        let name = field.file_name().unwrap().to_owned();
+        #[expect(clippy::disallowed_methods, reason = "this is the starter's habit")]
+        let bytes = field.bytes().await.unwrap();
+        fs::write(folder.join(name), bytes).await.unwrap();
+    }
+}
+
+async fn stream_form(State(folder): Folder, mut form: Multipart) {
+    while let Some(field) = form.next_field().await.unwrap() {
+        let mut file = File::create(folder.join(field.file_name().unwrap())).await.unwrap();
+        let field = field.map_err(std::io::Error::other);
+        let _ = tokio::io::copy(&mut StreamReader::new(field), &mut file).await;
+    }
+}
+
 async fn stream_get(
     State(folder): Folder,
     Path(name): Path<String>,
@@ -49,8 +66,12 @@ async fn main() {
     let [mode, address, folder] = std::env::args().skip(1).collect::<Vec<_>>().try_into().unwrap();
     let folder = PathBuf::from(folder);
     let files = match mode.as_str() {
-        "naive" => Router::new().route("/{name}", put(naive_put).get(naive_get)),
-        "stream" => Router::new().route("/{name}", put(stream_put).get(stream_get)),
+        "naive" => Router::new()
+            .route("/{name}", put(naive_put).get(naive_get))
+            .route("/form", post(naive_form)),
+        "stream" => Router::new()
+            .route("/{name}", put(stream_put).get(stream_get))
+            .route("/form", post(stream_form)),
         "serve-dir" => Router::new().fallback_service(ServeDir::new(&folder)),
         _ => panic!("no mode is named {mode}"),
     };

@@ -19,8 +19,8 @@ const record = {
 };
 app.get('/json', (request, response) => response.json(record));
 
+const multer = require('multer');
 if (mode === 'memory') {
-  const multer = require('multer');
   const form = multer({ storage: multer.memoryStorage() });
   app.post('/upload', form.single('file'), (request, response) => {
     fs.writeFileSync(path.join(folder, path.basename(request.file.originalname)), request.file.buffer);
@@ -28,6 +28,11 @@ if (mode === 'memory') {
   });
   app.get('/:name', (request, response) => response.send(fs.readFileSync(file(request))));
 } else {
+  const storage = multer.diskStorage({
+    destination: folder,
+    filename: (request, part, done) => done(null, path.basename(part.originalname)),
+  });
+  app.post('/upload', multer({ storage }).single('file'), (request, response) => response.status(201).end());
   app.put('/:name', async (request, response) => {
     await pipeline(request, fs.createWriteStream(file(request)));
     response.status(201).end();

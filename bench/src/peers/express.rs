@@ -1,5 +1,4 @@
-//! Express on Node, as tutorials have it: raw bodies into a stream, or multer in
-//! memory.
+//! Express on Node, as tutorials have it: to disk, or in memory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,10 +18,14 @@ const GET: &str = "npm install --prefix target/bench/express express@5 multer@2"
 
 pub const RAW: Peer = Peer {
     name: "Express, streamed",
-    about: "pipeline into a file, sendFile out of it",
+    about: "pipeline into a file (forms: multer's diskStorage), sendFile out of it",
     get: GET,
     is_here,
-    start: |ground| start(ground, "raw", Routes { ranges: true, ..routes(folder(Some("PUT"))) }),
+    start: |ground| {
+        let form = Upload::Form { path: "/upload".to_owned(), part: "file" };
+        let routes = routes(folder(Some("PUT")));
+        start(ground, "raw", Routes { form: Some(form), ranges: true, ..routes })
+    },
 };
 
 pub const MEMORY: Peer = Peer {
@@ -32,7 +35,12 @@ pub const MEMORY: Peer = Peer {
     is_here,
     start: |ground| {
         let upload = Upload::Form { path: "/upload".to_owned(), part: "file" };
-        start(ground, "memory", Routes { upload: Some(upload), ..routes(folder(None)) })
+        let routes = routes(folder(None));
+        start(
+            ground,
+            "memory",
+            Routes { upload: Some(upload.clone()), form: Some(upload), ..routes },
+        )
     },
 };
 
@@ -50,7 +58,7 @@ fn start(ground: &Ground, mode: &str, routes: Routes) -> Result<Server> {
     let script = own.join("express.js");
     fs::write(&script, SCRIPT)?;
     let node = program("node").context("node is not here")?;
-    Server::start(node, &own.join(format!("log-{mode}")), routes, |command, address| {
+    Server::start(ground, node, &own.join(format!("log-{mode}")), routes, |command, address| {
         command.arg(script).args([mode, &address.port().to_string()]).arg(ground.served());
     })
 }

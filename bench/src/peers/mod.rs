@@ -1,8 +1,9 @@
 //! Who is measured: ours, the peers, the usual starters, the floors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::ground::{Ground, LARGE, PART, SMALL};
 use crate::server::{Routes, Server, Upload};
@@ -19,7 +20,7 @@ pub struct Peer {
     pub name: &'static str,
     /// What it is, and how it is set up.
     pub about: &'static str,
-    /// How to get it, where it is missing.
+    /// The command that gets it, where it is missing.
     pub get: &'static str,
     /// Whether it is here.
     pub is_here: fn(&Ground) -> bool,
@@ -32,6 +33,7 @@ pub const ALL: &[Peer] = &[
     ours::PEER,
     own::COPY,
     own::HASH,
+    own::SYNC,
     own::SENDFILE,
     psql::PEER,
     nginx::PEER,
@@ -42,6 +44,23 @@ pub const ALL: &[Peer] = &[
     express::RAW,
     express::MEMORY,
 ];
+
+/// Gets those that are missing. What one command brings, another need not.
+pub fn install(ground: &Ground) -> Result<()> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no checkout")?;
+    for peer in ALL {
+        if (peer.is_here)(ground) {
+            continue;
+        }
+        eprintln!("{}: {}", peer.name, peer.get);
+        let mut command = Command::new("sh");
+        let status = command.args(["-c", peer.get]).current_dir(checkout).status()?;
+        if !status.success() {
+            eprintln!("{}: {status}; it is left out", peer.name);
+        }
+    }
+    Ok(())
+}
 
 /// For a peer that serves and fills the shared folder, with names as paths.
 fn folder(upload: Option<&'static str>) -> Routes {

@@ -14,7 +14,7 @@ use crate::server::{Routes, Server};
 pub const PEER: Peer = Peer {
     name: "nginx",
     about: "2 workers, sendfile, uploads by PUT of its DAV module, no access log",
-    get: "your system's package that has the DAV module, such as nginx-full",
+    get: "apt-get install --yes nginx-full",
     is_here: |_| program("nginx").is_some(),
     start,
 };
@@ -24,7 +24,7 @@ fn start(ground: &Ground) -> Result<Server> {
     let config = own.join("nginx.conf");
     let routes = Routes { ranges: true, ..folder(Some("PUT")) };
     let program = program("nginx").context("nginx is not here")?;
-    Server::start(program, &own.join("log"), routes, |command, address| {
+    Server::start(ground, program, &own.join("log"), routes, |command, address| {
         // Where it can't be written, nginx will say so.
         let _ = fs::write(&config, text(&own, &ground.served(), address));
         command.arg("-c").arg(&config).arg("-p").arg(&own);

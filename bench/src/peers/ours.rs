@@ -39,6 +39,7 @@ fn routes(stored: Option<&[String; 2]>) -> Routes {
     let content = |index: usize| stored.map(|stored| format!("{}/content", stored[index]));
     Routes {
         upload: Some(Upload::Raw { method: "POST", path: "/v1/files?name={}".to_owned() }),
+        form: Some(Upload::Form { path: "/v1/files".to_owned(), part: "file" }),
         large: content(0),
         part: content(1),
         ranges: true,
@@ -70,7 +71,7 @@ fn launch(ground: &Ground, routes: Routes) -> Result<Server> {
     equip(&mut migrate);
     ensure!(migrate.arg("migrate").status()?.success(), "the migration failed");
     let log = ground.own("logs")?.join("ours");
-    Server::start(&ground.server, &log, routes, |command, address| {
+    Server::start(ground, &ground.server, &log, routes, |command, address| {
         equip(command);
         command.env("LISTEN", address.to_string());
     })

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Peer, folder};
 use crate::ground::Ground;
-use crate::server::{Routes, Server};
+use crate::server::{Routes, Server, Upload};
 
 /// The floor to which transfers are compared.
 pub const COPY: Peer = Peer {
@@ -28,6 +28,17 @@ pub const HASH: Peer = Peer {
     },
 };
 
+pub const SYNC: Peer = Peer {
+    name: "blocking copy, hashed and synced",
+    about: "the same, and a sync before it answers",
+    get: "",
+    is_here: |_| true,
+    start: |ground| {
+        let routes = Routes { large: None, part: None, small: None, ..folder(Some("PUT")) };
+        start(ground, "floor", "sync", routes)
+    },
+};
+
 pub const SENDFILE: Peer = Peer {
     name: "sendfile",
     about: "a thread a connection; the kernel sends",
@@ -42,8 +53,8 @@ pub const STREAM: Peer = Peer {
     get: "",
     is_here: |_| true,
     start: |ground| {
-        let routes = Routes { json: Some("/json".to_owned()), ..folder(Some("PUT")) };
-        start(ground, "starter", "stream", routes)
+        let (form, json) = (Some(form()), Some("/json".to_owned()));
+        start(ground, "starter", "stream", Routes { form, json, ..folder(Some("PUT")) })
     },
 };
 
@@ -57,15 +68,21 @@ pub const SERVE_DIR: Peer = Peer {
 
 pub const NAIVE: Peer = Peer {
     name: "axum, naive",
-    about: "bodies as Bytes, files read whole",
+    about: "bodies as Bytes (forms: field.bytes()), files read whole",
     get: "",
     is_here: |_| true,
-    start: |ground| start(ground, "starter", "naive", folder(Some("PUT"))),
+    start: |ground| {
+        start(ground, "starter", "naive", Routes { form: Some(form()), ..folder(Some("PUT")) })
+    },
 };
+
+fn form() -> Upload {
+    Upload::Form { path: "/form".to_owned(), part: "file" }
+}
 
 fn start(ground: &Ground, binary: &str, mode: &str, routes: Routes) -> Result<Server> {
     let log = ground.own("logs")?.join(mode);
-    Server::start(beside(binary)?, &log, routes, |command, address| {
+    Server::start(ground, beside(binary)?, &log, routes, |command, address| {
         command.arg(mode).arg(address.to_string()).arg(ground.served());
     })
 }

@@ -25,7 +25,7 @@ fn start(ground: &Ground) -> Result<Server> {
     let routes = Routes { export: Some("/".to_owned()), ..Routes::default() };
     let log = ground.own("logs")?.join("psql");
     let psql = find().context("psql is not here")?;
-    Server::start(own::beside("floor")?, &log, routes, |command, address| {
+    Server::start(ground, own::beside("floor")?, &log, routes, |command, address| {
         command.args(["pipe", &address.to_string()]).arg(psql);
         command.args([&ground.database, "-XAtqc", COPY]);
     })

@@ -28,7 +28,7 @@ pub fn html(report: &Report) -> String {
         for name in header(outcome.unit) {
             let _ = write!(page, "<th>{name}");
         }
-        let is_held = outcome.unit == Unit::Held;
+        let is_held = matches!(outcome.unit, Unit::Held | Unit::Least);
         let _ = write!(page, "<th>{}", if is_held { "less is better" } else { "more is better" });
         let length = |held: Option<f64>, speed: f64| held.unwrap_or(speed).max(0.0);
         let most = outcome.rows.iter().map(|row| length(row.held, row.speed));

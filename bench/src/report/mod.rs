@@ -32,6 +32,7 @@ fn header(unit: Unit) -> Vec<&'static str> {
             vec!["", "ratio", "a second", "spread", "CPU µs", "peak RSS", "p50", "p99"]
         }
         Unit::Held => vec!["", "a connection", "peak RSS"],
+        Unit::Least => vec!["", "limit", "peak RSS"],
     }
 }
 
@@ -44,7 +45,7 @@ fn cells(unit: Unit, row: &Row) -> Vec<String> {
     if let Some(held) = row.held {
         cells.push(meter::figure::bytes(held));
     }
-    if unit != Unit::Held {
+    if matches!(unit, Unit::Transfer | Unit::Requests) {
         cells.push(row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
         cells.push(format!("{:.0}", row.speed));
         cells.push(format!("{:.0} %", row.spread * 100.0));

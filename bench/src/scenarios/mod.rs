@@ -7,6 +7,7 @@ use crate::server::{Routes, Server};
 
 mod crowd;
 mod held;
+pub mod least;
 mod small;
 mod transfer;
 
@@ -19,6 +20,8 @@ pub enum Unit {
     Requests,
     /// Bytes a connection: less is better, and nothing is compared.
     Held,
+    /// Bytes of memory in which it still works: as for `Held`.
+    Least,
 }
 
 /// One use of a server.
@@ -48,6 +51,7 @@ pub struct Work {
 pub const ALL: &[Scenario] = &[
     transfer::UPLOAD,
     transfer::UPLOADS,
+    transfer::FORM,
     transfer::DOWNLOAD,
     transfer::DOWNLOADS,
     transfer::COLD,
@@ -59,4 +63,6 @@ pub const ALL: &[Scenario] = &[
     held::IDLE_AFTER_UPLOAD,
     held::SLOW_UPLOAD,
     held::STALLED_READER,
+    least::UPLOADS,
+    least::DOWNLOADS,
 ];

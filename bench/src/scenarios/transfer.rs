@@ -32,6 +32,19 @@ pub const UPLOADS: Scenario = Scenario {
     run: |server, ground| upload(server, 8, ground.part),
 };
 
+pub const FORM: Scenario = Scenario {
+    name: "1 upload, form",
+    about: "one large file in, as the part of a form",
+    unit: Unit::Transfer,
+    reference: "axum, streamed",
+    can: |routes| routes.form.is_some(),
+    run: |server, ground| {
+        let form = server.form("form.bin", ground.large)?;
+        crowd(1, |_, _| send(server, &form, ground.large))?;
+        Ok(Work { amount: ground.large as f64, ..Work::default() })
+    },
+};
+
 pub const DOWNLOAD: Scenario = Scenario {
     name: "1 download",
     about: "one large file out of the page cache",
@@ -63,24 +76,28 @@ pub const COLD: Scenario = Scenario {
     },
 };
 
-fn upload(server: &Server, count: usize, size: u64) -> Result<Work> {
-    let pattern = noise(256 * 1024);
+pub fn upload(server: &Server, count: usize, size: u64) -> Result<Work> {
     crowd(count, |index, together| {
-        let (before, after) = server.upload(&format!("up-{index}.bin"), size)?;
-        let mut client = Client::connect(server.address)?;
+        let around = server.upload(&format!("up-{index}.bin"), size)?;
         together.wait();
-        client.send(&before)?;
-        client.send_body(&pattern, size)?;
-        client.send(&after)?;
-        let head = client.head()?;
-        // miniserve answers with where to go on.
-        ensure!((200..400).contains(&head.status), "answered {}", head.status);
-        Ok(())
+        send(server, &around, size)
     })?;
     Ok(Work { amount: (count as u64 * size) as f64, ..Work::default() })
 }
 
-fn download(server: &Server, count: usize, path: Option<&str>) -> Result<Work> {
+/// A file of `size` bytes with what is around it.
+fn send(server: &Server, (before, after): &(Vec<u8>, Vec<u8>), size: u64) -> Result<()> {
+    let mut client = Client::connect(server.address)?;
+    client.send(before)?;
+    client.send_body(&noise(256 * 1024), size)?;
+    client.send(after)?;
+    let head = client.head()?;
+    // miniserve answers with where to go on.
+    ensure!((200..400).contains(&head.status), "answered {}", head.status);
+    Ok(())
+}
+
+pub fn download(server: &Server, count: usize, path: Option<&str>) -> Result<Work> {
     let request = server.get(path.context("no such file")?);
     let received = crowd(count, |_, together| {
         let mut client = Client::connect(server.address)?;

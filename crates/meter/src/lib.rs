@@ -9,6 +9,7 @@
 //! | [`Counting`] | a global allocator that counts: allocations, live bytes, their peak |
 //! | [`Probe`] | what one operation did to these counts |
 //! | [`quiesce()`] | waits until live bytes stop changing, before what is retained is read |
+//! | [`Group`] | a real memory limit: a control group, version 1 or 2 |
 //! | [`Curve`] | peak against size: slope by endpoints and by segment, O(1) or O(n) |
 //! | [`Sample`], [`Report`] | the figures of one variant of a case, as JSON between processes |
 //! | [`Budgets`] | ceilings that people own, beside the figures last recorded |
@@ -42,6 +43,7 @@ pub mod control;
 pub mod counting;
 pub mod curve;
 pub mod figure;
+pub mod group;
 pub mod html;
 pub mod judge;
 pub mod loosened;
@@ -61,6 +63,7 @@ pub use budgets::{Budget, Budgets, CaseBudget, Twin};
 pub use counting::{Counting, Snapshot, reset_peak, snapshot};
 pub use curve::{Class, Curve, Point};
 pub use figure::Unit;
+pub use group::Group;
 pub use html::html;
 pub use judge::{Judgement, Run, judge};
 pub use loosened::loosened;

@@ -1,25 +1,36 @@
-//! A memory control group, version 1 or 2: whichever the host has.
+//! A real memory limit: a control group, version 1 or 2, whichever the host has.
+//!
+//! It takes root, Linux, and a host that lets us make one; where it doesn't,
+//! [`Group::create`] says so, and the caller judges by other means.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Above anything that is measured here, in bytes: it is there to be counted.
+/// A limit of sockets above anything that is measured, in bytes: it is there so that
+/// they are counted.
 const SOCKETS: u64 = 1 << 30;
 
 /// A group that is removed when dropped; its processes must have ended.
+#[derive(Debug)]
 pub struct Group {
     folder: PathBuf,
     version: u8,
 }
 
 impl Group {
-    /// A group with a limit of `bytes`. An error where the host lets us make
-    /// none: not root, no memory controller.
+    /// A group with a limit of `bytes`, and no swap.
+    ///
+    /// # Errors
+    /// The host lets us make none: not root, no memory controller.
     pub fn create(bytes: u64) -> io::Result<Self> {
-        let name = format!("hostile-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Relaxed);
+        let name = format!("plimsoll-{}-{number}", std::process::id());
         let (folder, version, limit) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
             (Path::new("/sys/fs/cgroup/memory").join(name), 1, "memory.limit_in_bytes")
         } else {
@@ -39,27 +50,35 @@ impl Group {
     }
 
     /// Which version of control groups it is.
+    #[must_use]
     pub fn version(&self) -> u8 {
         self.version
     }
 
     /// `program` as a process of the group, from its first instruction on.
-    pub fn command(&self, program: &Path) -> Command {
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("sh");
         let procs = self.folder.join("cgroup.procs");
-        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(procs).arg(program);
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(procs).arg(program.as_ref());
         command
     }
 
     /// What its processes hold, page cache left out, in bytes.
-    pub fn anonymous(&self) -> u64 {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn anonymous(&self) -> io::Result<u64> {
         let key = if self.version == 1 { "rss" } else { "anon" };
         self.value("memory.stat", key)
     }
 
     /// What its sockets hold in the kernel, in bytes: part of what version 2
     /// charges; version 1 counts it beside the limit.
-    pub fn sockets(&self) -> u64 {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn sockets(&self) -> io::Result<u64> {
         match self.version {
             1 => self.number("memory.kmem.tcp.usage_in_bytes"),
             _ => self.value("memory.stat", "sock"),
@@ -67,19 +86,24 @@ impl Group {
     }
 
     /// How many of its processes were killed for memory.
-    pub fn killed(&self) -> u64 {
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn killed(&self) -> io::Result<u64> {
         let file = if self.version == 1 { "memory.oom_control" } else { "memory.events" };
         self.value(file, "oom_kill")
     }
 
-    fn number(&self, file: &str) -> u64 {
-        fs::read_to_string(self.folder.join(file)).unwrap().trim().parse().unwrap()
+    fn number(&self, file: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(self.folder.join(file))?;
+        text.trim().parse().map_err(io::Error::other)
     }
 
-    fn value(&self, file: &str, key: &str) -> u64 {
-        let text = fs::read_to_string(self.folder.join(file)).unwrap();
+    fn value(&self, file: &str, key: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(self.folder.join(file))?;
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {key} in {file}")).trim().parse().unwrap()
+        let value = line.ok_or_else(|| io::Error::other(format!("no {key} in {file}")))?;
+        value.trim().parse().map_err(io::Error::other)
     }
 }
 
