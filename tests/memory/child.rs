@@ -51,18 +51,20 @@ fn measure(arguments: &[String]) -> Result<String> {
     let [name, variant, profile @ ..] = arguments else {
         bail!("usage: memory child CASE pattern|twin");
     };
-    #[cfg(feature = "explain")]
-    let _profiler = profile.first().map(|file| crate::explain::profiler(file.as_ref()));
-    #[cfg(not(feature = "explain"))]
-    anyhow::ensure!(profile.is_empty(), "a profile takes the feature explain");
     let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
     // Log lines cost what they cost in production, and go nowhere.
     let log = tracing_subscriber::fmt().fmt_fields(Members).event_format(LogLine);
     log.with_writer(std::io::sink).init();
-    let report = match variant.as_str() {
-        "pattern" => (case.pattern)()?,
-        "twin" => (case.twin)()?,
+    let variant = match variant.as_str() {
+        "pattern" => case.pattern,
+        "twin" => case.twin,
         _ => bail!("no variant is named {variant}: pattern, or twin"),
+    };
+    let report = match profile {
+        [] => variant()?,
+        #[cfg(feature = "explain")]
+        [file] => crate::explain::under(file.as_ref(), variant)??,
+        _ => bail!("a profile takes the feature explain, and one file"),
     };
     Ok(serde_json::to_string(&report)?)
 }

@@ -3,7 +3,7 @@
 //! A case is run once more under dhat, which keeps the backtrace of each
 //! allocation. What is told is the moment at which the most was live (dhat's
 //! t-gmax), over all that the variant does: its largest setting, or all its
-//! operations at once, whichever held most. The rig's own buffers are in it.
+//! operations at once, whichever held most. What the test itself holds is told apart.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,41 +11,43 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use meter::figure::bytes;
-use serde::Deserialize;
 use tests::database;
 
 use crate::cases::Tier;
 use crate::child::{self, Variant};
 use crate::{cases, rig};
 
+mod profile;
+
+pub use profile::under;
+use profile::{Frame, Profile};
+
 /// Sites told; the rest is told as a sum.
 const SITES: usize = 10;
 
-/// Frames that are kept: from an allocation up to the code of ours that asked for
-/// it, past the runtime's and hyper's, are about 40.
-const FRAMES: usize = 80;
-
-/// Crates of ours, as they begin a function's name.
-const OURS: [&str; 7] = ["streaming", "storage", "handler", "server", "budget", "tests", "memory"];
-
-/// What dhat writes, as far as it is used here.
-#[derive(Deserialize)]
-struct Profile {
-    pps: Vec<Place>,
-    ftbl: Vec<String>,
+/// What is live that came through the innermost line outside of containers
+/// (by which sites are known), and through the innermost of ours.
+struct Site {
+    ours: Option<String>,
+    live: Live,
 }
 
-/// One backtrace, innermost frame first, as indices of `ftbl`.
-#[derive(Deserialize)]
-struct Place {
-    /// Bytes and blocks that were live at the peak.
-    gb: u64,
-    gbk: u64,
-    fs: Vec<usize>,
+#[derive(Clone, Copy, Default)]
+struct Live {
+    bytes: u64,
+    blocks: u64,
 }
 
-/// Bytes and blocks of one site.
-type Site = ((String, String), (u64, u64));
+impl Live {
+    fn and(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, blocks: self.blocks + other.blocks }
+    }
+
+    fn told(self) -> String {
+        let plural = if self.blocks == 1 { "block" } else { "blocks" };
+        format!("{} in {} {plural}", bytes(self.bytes as f64), self.blocks)
+    }
+}
 
 /// Profiles both variants of a case.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -60,7 +62,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
 
 fn explain(arguments: &[String]) -> Result<()> {
     let [name] = arguments else { bail!("usage: memory explain CASE") };
-    let case = cases::find(name).with_context(|| format!("no case is named {name}"))?;
+    let case =
+        cases::find(name).with_context(|| format!("no case is named {name}; --list names them"))?;
     ensure!(case.tier == Tier::A, "{name} measures the server's binary, which has no profiler");
     rig::run(database::sweep())?;
     let folder = tempfile::tempdir()?;
@@ -68,75 +71,105 @@ fn explain(arguments: &[String]) -> Result<()> {
         eprintln!("{name} {variant}: running under the profiler, some times slower than else");
         let file = folder.path().join(format!("{variant}.json"));
         child::spawn(name, variant, Some(&file)).with_context(|| format!("{name} {variant}"))?;
-        let profile = std::fs::read_to_string(&file).context("the profiler wrote nothing")?;
-        print!("{}", told(name, variant, &serde_json::from_str(&profile)?));
+        let profile = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        print!("{}", told(name, variant, &profile)?);
     }
     rig::run(database::sweep())
 }
 
-/// From now on until it is dropped, which writes the file.
-pub fn profiler(file: &Path) -> dhat::Profiler {
-    dhat::Profiler::builder().file_name(file).trim_backtraces(Some(FRAMES)).build()
-}
-
-fn told(case: &str, variant: Variant, profile: &Profile) -> String {
-    let sites = sites(profile);
-    let sum = |sites: &[Site]| {
-        sites.iter().fold((0, 0), |sum, (_, site)| (sum.0 + site.0, sum.1 + site.1))
+fn told(case: &str, variant: Variant, profile: &Profile) -> Result<String> {
+    let (tests_own, sites) = sites(profile);
+    // A binary without debug information would be told as one unknown site.
+    ensure!(sites.iter().any(|(_, site)| site.ours.is_some()), "no line of {case} is known");
+    let of_rest = |sites: &[(String, Site)]| {
+        sites.iter().fold(Live::default(), |sum, (_, site)| sum.and(site.live))
     };
-    let all = sum(&sites);
-    let mut text =
-        format!("\n{case}, {variant}: {} in {} blocks live at the peak\n", size(all.0), all.1);
-    let line = |(live, blocks): (u64, u64)| {
-        let share = 100.0 * live as f64 / all.0.max(1) as f64;
-        format!("{share:>5.1} %  {:>9}  {blocks:>6} blocks", size(live))
+    let all = of_rest(&sites);
+    let mut text = format!(
+        "\n{case}, {variant}: {} live at the peak, and {} of the test's own\n",
+        all.told(),
+        tests_own.told()
+    );
+    let line = |live: Live| {
+        let share = 100.0 * live.bytes as f64 / all.bytes.max(1) as f64;
+        format!("{share:>5.1} %  {:<22}", live.told())
     };
     let (first, rest) = sites.split_at(sites.len().min(SITES));
-    for ((inner, ours), figures) in first {
-        text += &format!("{}  {inner}\n", line(*figures));
-        if ours != inner {
-            text += &format!("{:36}by {ours}\n", "");
+    for (inner, site) in first {
+        text += &format!("{}  {inner}\n", line(site.live));
+        if let Some(ours) = site.ours.as_ref().filter(|ours| *ours != inner) {
+            text += &format!("{:33}by {ours}\n", "");
         }
     }
     if !rest.is_empty() {
-        text += &format!("{}  at {} more sites\n", line(sum(rest)), rest.len());
+        text += &format!("{}  at {} more sites\n", line(of_rest(rest)), rest.len());
     }
-    text
+    Ok(text)
 }
 
-/// Bytes and blocks by the innermost line outside of the standard library, and by
-/// the innermost of ours; the most first.
-fn sites(profile: &Profile) -> Vec<Site> {
-    let mut sites = BTreeMap::new();
-    for place in profile.pps.iter().filter(|place| place.gb > 0) {
-        let frames = || {
-            let frames = place.fs.iter().filter_map(|index| profile.ftbl.get(*index));
-            frames.map(|frame| without_address(frame))
-        };
-        let inner = frames().find(|frame| !is_of(frame, &["alloc", "core", "std", "hashbrown"]));
-        let inner = inner.or_else(|| frames().next()).unwrap_or("unknown").to_owned();
-        let ours = frames().find(|frame| is_of(frame, &OURS)).unwrap_or(&inner).to_owned();
-        let site: &mut (u64, u64) = sites.entry((inner, ours)).or_default();
-        site.0 += place.gb;
-        site.1 += place.gbk;
+/// What the test's own lines hold, as a sum; and all other sites, the most first.
+fn sites(profile: &Profile) -> (Live, Vec<(String, Site)>) {
+    let mut tests_own = Live::default();
+    let mut sites = BTreeMap::<(String, Option<String>), Live>::new();
+    for place in &profile.places {
+        // Up from what allocates: the profiler, the counter, containers.
+        let frames = || place.frames.iter().filter(|frame| !is_allocator(frame));
+        let ours = frames().find(|frame| in_checkout(frame).is_some());
+        let live = Live { bytes: place.bytes, blocks: place.blocks };
+        if ours.and_then(in_checkout).is_some_and(is_tests_own) {
+            tests_own = tests_own.and(live);
+            continue;
+        }
+        let inner = frames().find(|frame| !is_container(&frame.path)).or_else(|| frames().next());
+        let inner = inner.map_or_else(|| "unknown".to_owned(), tell);
+        let site = sites.entry((inner, ours.map(tell))).or_default();
+        *site = site.and(live);
     }
-    let mut sites: Vec<Site> = sites.into_iter().collect();
-    sites.sort_by_key(|(_, (live, _))| std::cmp::Reverse(*live));
-    sites
+    let site = |((inner, ours), live)| (inner, Site { ours, live });
+    let mut sites: Vec<_> = sites.into_iter().map(site).collect();
+    sites.sort_by_key(|(_, site)| std::cmp::Reverse(site.live.bytes));
+    (tests_own, sites)
 }
 
-/// `0x55d0: name (file:line:column)` without the address.
-fn without_address(frame: &str) -> &str {
-    frame.split_once(": ").map_or(frame, |(_, rest)| rest)
+/// `crates/streaming/src/upload.rs:90 (receive)`, `hyper-1.12.0/src/…`, `alloc/src/…`.
+fn tell(frame: &Frame) -> String {
+    let path = &frame.path;
+    let std = path.split_once("/library/").map(|(_, rest)| rest);
+    let other = path.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
+    let path = in_checkout(frame).or(std).or(other.map(|(_, rest)| rest)).unwrap_or(path);
+    // Without its type's parameters, which are long; and a future's body has no name.
+    match frame.function.split('<').next() {
+        Some(name) if !name.is_empty() && !name.starts_with('{') => {
+            format!("{path}:{} ({name})", frame.line)
+        }
+        _ => format!("{path}:{}", frame.line),
+    }
 }
 
-/// Whether the function is of one of these crates: `streaming::upload::receive`,
-/// `<streaming::download::Chunks as …>::poll_next`.
-fn is_of(frame: &str, crates: &[&str]) -> bool {
-    let name = frame.trim_start_matches(['<', '&']).trim_start_matches("mut ");
-    name.split_once("::").is_some_and(|(first, _)| crates.contains(&first))
+/// What the compiler and the counter put between a line and the profiler.
+fn is_allocator(frame: &Frame) -> bool {
+    let parts = ["/dhat-", "/backtrace-", "/crates/meter/"];
+    // `__rust_alloc` has the line of the global allocator's declaration.
+    frame.function.contains("__rust_") || parts.iter().any(|part| frame.path.contains(part))
 }
 
-fn size(live: u64) -> String {
-    bytes(live as f64)
+/// What allocates for whoever asks: of its lines, who asked is of interest.
+fn is_container(path: &str) -> bool {
+    ["/library/", "/hashbrown-", "/bytes-"].iter().any(|part| path.contains(part))
+}
+
+/// Of the test and not of the service, by its path in the checkout: clients, pipes,
+/// content. A naive twin, though, lives in its case.
+fn is_tests_own(path: &str) -> bool {
+    path.starts_with("tests/") && !path.starts_with("tests/memory/cases/")
+}
+
+fn in_checkout(frame: &Frame) -> Option<&str> {
+    Some(frame.path.strip_prefix(checkout())?.trim_start_matches('/'))
+}
+
+/// The workspace's folder when this was compiled, as paths in it begin.
+fn checkout() -> &'static str {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().and_then(Path::to_str).unwrap_or_default()
 }
