@@ -47,6 +47,7 @@ pub mod record;
 pub mod repr_digest;
 pub mod request_id;
 pub mod routes;
+pub mod shown;
 pub mod stack;
 pub mod stats;
 pub mod sweep;

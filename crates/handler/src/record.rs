@@ -1,6 +1,6 @@
 //! `GET`, `PATCH` and `DELETE /v1/files/{id}`: the record.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,13 +11,14 @@ use headers::{ETag, Header, HeaderMapExt, LastModified};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use storage::{FileRecord, files};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::conditional::{Precondition, Validators, evaluate, evaluate_change, is_conditional};
+use crate::shown::{Hex, Rfc3339};
 use crate::{App, Problem, json, name};
 
 /// A record, as a client sees it: it borrows, so that to answer copies nothing
@@ -67,40 +68,6 @@ impl Record<'_> {
         let mut json = Vec::with_capacity(512);
         self.write(&mut json);
         json
-    }
-}
-
-/// Bytes, shown in hex.
-#[derive(Clone, Copy, Debug)]
-pub struct Hex<'a>(pub &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl Serialize for Hex<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A time, shown as RFC 3339 has it, in UTC.
-#[derive(Clone, Copy, Debug)]
-pub struct Rfc3339(pub OffsetDateTime);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.0.to_offset(time::UtcOffset::UTC);
-        let (hour, minute, second, micro) = at.time().as_hms_micro();
-        write!(f, "{}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z", at.date())
-    }
-}
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

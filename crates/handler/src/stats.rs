@@ -10,7 +10,8 @@ use serde::Serialize;
 use storage::files;
 use uuid::Uuid;
 
-use crate::record::{Rfc3339, id};
+use crate::record::id;
+use crate::shown::Rfc3339;
 use crate::{App, Problem};
 
 /// The statistics of a file.
