@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,14 +69,21 @@ fn measure(arguments: &[String]) -> Result<String> {
     Ok(serde_json::to_string(&report)?)
 }
 
-/// The parent's side: runs both variants of a case, one after the other, and tells
-/// of each what came of it, and how long it took.
-pub fn run(case: &Case, mut progress: impl FnMut(&Case, Variant, &str, Duration)) -> Run {
+/// What is told of a variant while it is at work.
+pub enum Progress {
+    Begins,
+    Measured(Duration),
+    Failed(Duration),
+}
+
+/// The parent's side: runs both variants of a case, one after the other.
+pub fn run(case: &Case, mut progress: impl FnMut(&Case, Variant, Progress)) -> Run {
     let variant = |variant: Variant| {
+        progress(case, variant, Progress::Begins);
         let begin = Instant::now();
         let result = spawn(case.name, variant, None).map_err(|error| format!("{error:#}"));
-        let state = if result.is_ok() { "measured" } else { "failed" };
-        progress(case, variant, state, begin.elapsed());
+        let end = if result.is_ok() { Progress::Measured } else { Progress::Failed };
+        progress(case, variant, end(begin.elapsed()));
         result
     };
     let [pattern, twin] = [Variant::Pattern, Variant::Twin].map(variant);
@@ -86,8 +93,7 @@ pub fn run(case: &Case, mut progress: impl FnMut(&Case, Variant, &str, Duration)
 /// Starts the child and waits for its report. With `profile`, it writes its heap
 /// profile there.
 pub fn spawn(case: &str, variant: Variant, profile: Option<&Path>) -> Result<Report> {
-    let program = std::env::current_exe()?;
-    let mut child = Leash::spawn(EndSignal::Terminate, program, |command| {
+    let mut child = Leash::spawn(EndSignal::Terminate, program()?, |command| {
         command.args(["child", case, &variant.to_string()]).args(profile);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // The service takes settings from the environment: only its defaults,
@@ -107,6 +113,12 @@ pub fn spawn(case: &str, variant: Variant, profile: Option<&Path>) -> Result<Rep
         return serde_json::from_str(&stdout).context("its report is not readable");
     }
     bail!("{status}: {}", stderr.lines().last().unwrap_or("no message"))
+}
+
+/// This program as it runs, though a build may have put another in its file's place.
+pub fn program() -> io::Result<PathBuf> {
+    let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
 
 fn is_kept(name: &OsString) -> bool {

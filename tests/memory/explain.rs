@@ -22,7 +22,7 @@ mod profile;
 pub use profile::under;
 use profile::{Frame, Profile};
 
-/// Sites told; the rest is told as a sum.
+/// Sites told, if they hold a thousandth; the rest is told as a sum.
 const SITES: usize = 10;
 
 /// What is live that came through the innermost line outside of containers
@@ -74,7 +74,8 @@ fn explain(arguments: &[String]) -> Result<()> {
         let profile = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
         print!("{}", told(name, variant, &profile)?);
     }
-    rig::run(database::sweep())
+    rig::run(database::sweep())?;
+    Ok(())
 }
 
 fn told(case: &str, variant: Variant, profile: &Profile) -> Result<String> {
@@ -94,7 +95,9 @@ fn told(case: &str, variant: Variant, profile: &Profile) -> Result<String> {
         let share = 100.0 * live.bytes as f64 / all.bytes.max(1) as f64;
         format!("{share:>5.1} %  {:<22}", live.told())
     };
-    let (first, rest) = sites.split_at(sites.len().min(SITES));
+    let large =
+        sites.iter().take(SITES).take_while(|(_, site)| 1000 * site.live.bytes >= all.bytes);
+    let (first, rest) = sites.split_at(large.count());
     for (inner, site) in first {
         text += &format!("{}  {inner}\n", line(site.live));
         if let Some(ours) = site.ours.as_ref().filter(|ours| *ours != inner) {

@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use sqlx::{Connection as _, PgConnection};
 use tests::database::{Scratch, sweep};
 
-use crate::rig;
+use crate::{child, rig};
 
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, run: fn() -> Result<()>| {
@@ -42,6 +42,7 @@ fn what_is_missing_or_wrong_has_its_exit_code() -> Result<()> {
         (&["selftest", "--html", "no/such/folder/page.html"], 1),
         (&["--saved", "Cargo.toml"], 1),
         (&["selftest", "--baseline", "no/such/file"], 5),
+        (&["selftest", "--tier", "C"], 5),
         (&["--list"], 0),
     ] {
         let output = memtest(arguments)?;
@@ -53,7 +54,7 @@ fn what_is_missing_or_wrong_has_its_exit_code() -> Result<()> {
 }
 
 fn memtest(arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(child::program()?);
     Ok(command.arg("memtest").args(arguments).output()?)
 }
 

@@ -3,6 +3,7 @@
 //! - `cargo xtask memtest [CASE…]` prints the table and holds budgets.toml.
 //! - `cargo test` runs a trial a case; the usual filters work.
 //! - `explain CASE` (with the feature of that name) tells where the peak was allocated.
+//! - `sweep` drops the databases that interrupted runs left.
 //! - `child CASE VARIANT` measures one variant, and is what both start: a fresh
 //!   process, since what a process did before shows in its figures.
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some("child") => child::main(&arguments[2..]),
         #[cfg(feature = "explain")]
         Some("explain") => explain::main(&arguments[2..]),
+        Some("sweep") => memtest::sweep(),
         Some("memtest") => memtest::main(&arguments[1..]),
         _ => trials::main(),
     }

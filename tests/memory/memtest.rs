@@ -10,7 +10,7 @@ use meter::{Budgets, Judgement, Run, Verdict, budgets, judge};
 use tests::database;
 
 use crate::cases::{self, Case, Tier};
-use crate::child::{self, Variant};
+use crate::child::{self, Progress, Variant};
 use crate::rig;
 
 /// Measures each pattern beside its naive twin and holds it to budgets.toml
@@ -92,12 +92,37 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
+/// After an interrupted run: until nothing is left, or what is left is in use for
+/// longer than the run's last process takes to end.
+pub fn sweep() -> ExitCode {
+    let sweep = async {
+        for _ in 0..20 {
+            if database::sweep().await? == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    match rig::run(sweep) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn run(options: &Options) -> Result<u8> {
     let selected = select(options)?;
     if options.list {
         let tell = |case: &&Case| println!("{:<12} {}  {}", case.name, case.tier, case.about);
         selected.iter().for_each(tell);
         return Ok(0);
+    }
+    if selected.is_empty() && options.saved.is_none() {
+        eprintln!("no case is of this tier; --list names them");
+        return Ok(Verdict::Missing.exit_code());
     }
     // What is asked for is looked at before minutes of measuring.
     if let Some(file) = options.baseline.as_ref().filter(|file| !file.exists()) {
@@ -124,11 +149,14 @@ fn run(options: &Options) -> Result<u8> {
 fn measure(options: &Options, selected: &[&'static Case]) -> Result<Judgement> {
     let budgets = read_budgets()?;
     rig::run(database::sweep())?;
-    let mut done = 0;
-    let mut progress = |case: &Case, variant: Variant, state: &str, took: Duration| {
-        done += 1;
-        let all = 2 * selected.len();
-        eprintln!("[{done}/{all}] {} {variant}: {state} in {:.1} s", case.name, took.as_secs_f32());
+    let (mut begun, all) = (0, 2 * selected.len());
+    let mut progress = |case: &Case, variant: Variant, progress: Progress| match progress {
+        Progress::Begins => {
+            begun += 1;
+            eprint!("[{begun}/{all}] {} {variant}: ", case.name);
+        }
+        Progress::Measured(took) => eprintln!("measured in {:.1} s", took.as_secs_f32()),
+        Progress::Failed(took) => eprintln!("failed after {:.1} s", took.as_secs_f32()),
     };
     let mut runs: Vec<Run> = selected.iter().map(|case| child::run(case, &mut progress)).collect();
     rig::run(database::sweep())?;
@@ -159,23 +187,19 @@ fn tell(options: &Options, judgement: &Judgement) -> Result<()> {
     Ok(())
 }
 
+/// In the order of the table, each once.
 fn select(options: &Options) -> Result<Vec<&'static Case>> {
-    let only = |case: &Case| {
-        options.only.as_ref().is_none_or(|only| only.iter().any(|name| name == case.name))
-    };
-    let in_tier = |case: &&Case| options.tier.is_none_or(|tier| tier == case.tier) && only(case);
-    if options.cases.is_empty() {
-        return Ok(cases::ALL.iter().filter(in_tier).collect());
+    if let Some(name) = options.cases.iter().find(|name| cases::find(name).is_none()) {
+        let known: Vec<_> = cases::ALL.iter().map(|case| case.name).collect();
+        bail!("no case is named {name}; there are: {}", known.join(", "));
     }
-    let known = || cases::ALL.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
-    let find = |name: &String| match cases::find(name) {
-        Some(case) => Ok(case),
-        None => bail!("no case is named {name}; there are: {}", known()),
+    let among = |names: &[String], case: &Case| names.iter().any(|name| name == case.name);
+    let is_selected = |case: &&Case| {
+        (options.cases.is_empty() || among(&options.cases, case))
+            && options.only.as_ref().is_none_or(|only| among(only, case))
+            && options.tier.is_none_or(|tier| tier == case.tier)
     };
-    let named: Result<Vec<_>> = options.cases.iter().map(find).collect();
-    let named: Vec<_> = named?.into_iter().filter(in_tier).collect();
-    ensure!(!named.is_empty(), "none of the cases named is of this tier");
-    Ok(named)
+    Ok(cases::ALL.iter().filter(is_selected).collect())
 }
 
 /// Reads a run that was saved by `--format json`.

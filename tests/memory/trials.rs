@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
 
 fn holds(case: &Case) -> Result<(), Failed> {
     let budgets = memtest::read_budgets().map_err(|error| format!("{error:#}"))?;
-    let judgement = judge(&budgets, &[child::run(case, |_, _, _, _| ())], false);
+    let judgement = judge(&budgets, &[child::run(case, |_, _, _| ())], false);
     match judgement.exit_code() {
         0 => Ok(()),
         _ => Err(table(&judgement).into()),

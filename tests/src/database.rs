@@ -67,11 +67,12 @@ impl Scratch {
     }
 }
 
-/// Drops what crashed or interrupted processes left. Those whose lock is held stay.
+/// Drops what crashed or interrupted processes left. Those whose lock is held stay:
+/// how many, it returns.
 /// (Those of another who has another database in his `DATABASE_URL`, where his locks
 /// are, stay as long as he is connected to them: Postgres does not drop what is in use.)
-pub async fn sweep() -> Result<()> {
-    let Some(server) = server() else { return Ok(()) };
+pub async fn sweep() -> Result<usize> {
+    let Some(server) = server() else { return Ok(0) };
     let mut connection = PgConnection::connect(&server).await.context("DATABASE_URL")?;
     let names: String = sqlx::query_scalar(
         "SELECT coalesce(string_agg(datname, ' '), '') FROM pg_database
@@ -79,6 +80,7 @@ pub async fn sweep() -> Result<()> {
     )
     .fetch_one(&mut connection)
     .await?;
+    let mut in_use = 0;
     for name in names.split_whitespace() {
         let mut numbers = name.split('_').skip(1).map(str::parse::<i32>);
         let (Some(Ok(process)), Some(Ok(number))) = (numbers.next(), numbers.next()) else {
@@ -86,13 +88,17 @@ pub async fn sweep() -> Result<()> {
         };
         if lock(&mut connection, process, number).await? {
             let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}"));
-            let _ = sqlx::query(statement).execute(&mut connection).await;
+            // Postgres waits 5 s for who is still connected, and then refuses.
+            let dropped = sqlx::query(statement).execute(&mut connection).await;
+            in_use += usize::from(dropped.is_err());
             let unlock = sqlx::query("SELECT pg_advisory_unlock($1, $2)");
             unlock.bind(process).bind(number).execute(&mut connection).await?;
+        } else {
+            in_use += 1;
         }
     }
     connection.close().await?;
-    Ok(())
+    Ok(in_use)
 }
 
 /// Locks `scratch_{process}_{number}` until the connection ends, unless another has.

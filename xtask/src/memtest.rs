@@ -1,11 +1,11 @@
 //! `cargo xtask memtest`: the memory tests, with all that they need.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus};
+use std::path::Path;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use devdb::{Database, EndSignal, Leash, Purpose};
+use anyhow::Result;
+use clap::CommandFactory;
 
 use crate::binary::{self, Built, Profile};
 use crate::child::{self, Signals, say};
@@ -14,17 +14,21 @@ mod arguments;
 mod list;
 mod overlay;
 mod reference;
+mod session;
 mod worktree;
 
 use arguments::Arguments;
 use reference::Reference;
+use session::Environment;
 
-/// What `--help` says beside the usage.
+/// What `--help` says beneath what clap knows.
 const HELP: &str = "\
+Usage: cargo xtask memtest [CASE]... [OPTION]...   All cases, where none is named
+
 Options:
   --tier <A|C>           Only cases of this tier: A in the test process, C the release binary
   --list                 Names the cases and runs none
-  --format <table|markdown|json>  What goes to stdout
+  --format <FORMAT>      What goes to stdout: table, markdown or json
   --html <FILE>          Writes a page with a plot a case, in one file
   --svg <FILE>           Writes one picture of the cases whose peak is measured over sizes
   --baseline <FILE>      Compares with a run that was saved by --format json: before, now, Δ
@@ -49,7 +53,7 @@ const MISSING: u8 = 5;
 
 /// Which cases to measure, and how to tell.
 #[derive(clap::Args)]
-#[command(after_help = HELP)]
+#[command(help_template = "{about}{after-help}", after_help = HELP)]
 pub struct Options {
     // Not parsed here: most are the test binary's.
     /// Cases to run (all without any), and options
@@ -59,6 +63,9 @@ pub struct Options {
 
 /// Builds in the release profile, and returns the test binary's exit code as it is.
 pub fn run(options: Options) -> Result<ExitCode> {
+    if options.arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return help();
+    }
     let arguments = Arguments::parse(options.arguments)?;
     let signals = Signals::catch()?;
     if let Some(case) = &arguments.explain {
@@ -70,7 +77,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
         return run_built(built, |binary| measure(&signals, binary, &arguments.rest));
     };
     let (Some(commit), Some(name)) = (commit, &arguments.reference) else {
-        say("there is no such ref");
+        say("there is no such commit here: where it is elsewhere, git fetch gets it");
         return Ok(MISSING.into());
     };
     let built = binary::memory_tests(&signals)?;
@@ -78,6 +85,16 @@ pub fn run(options: Options) -> Result<ExitCode> {
         let reference = Reference::build(&signals, name, &commit, arguments.own_harness)?;
         compare(&signals, binary, reference, &arguments.rest)
     })
+}
+
+/// As if it stood first: after a case, it comes to us.
+fn help() -> Result<ExitCode> {
+    let mut command = crate::Command::command();
+    command.build();
+    if let Some(command) = command.find_subcommand_mut("memtest") {
+        command.print_help()?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_built(built: Built, then: impl FnOnce(&Path) -> Result<ExitCode>) -> Result<ExitCode> {
@@ -89,17 +106,19 @@ fn run_built(built: Built, then: impl FnOnce(&Path) -> Result<ExitCode>) -> Resu
 }
 
 fn measure(signals: &Signals, binary: &Path, arguments: &[OsString]) -> Result<ExitCode> {
-    let needs_nothing = ["--list", "--help", "-h", "--saved"];
+    let needs_nothing = ["--list", "--saved"];
     let needs_nothing = |argument: &OsString| {
         let argument = argument.to_string_lossy();
         needs_nothing.contains(&argument.split('=').next().unwrap_or_default())
     };
     if arguments.iter().any(needs_nothing) {
-        return start(signals, binary, "memtest", arguments, &[]).map(child::exit_code);
+        let status = session::start(signals, binary, "memtest", arguments, &Environment::new());
+        return status.map(child::exit_code);
     }
     let server = server(signals, &list::read(binary, arguments)?)?;
-    with_database(|url| {
-        start(signals, binary, "memtest", arguments, &environment(url, server.as_deref()))
+    session::with(signals, binary, |environment| {
+        let environment = [environment.as_slice(), &server].concat();
+        session::start(signals, binary, "memtest", arguments, &environment)
     })
 }
 
@@ -117,56 +136,31 @@ fn compare(
         return Ok(MISSING.into());
     }
     let server = server(signals, &selected)?;
-    if server.is_some() {
+    if !server.is_empty() {
         reference.build_server(signals)?;
     }
-    with_database(|url| {
-        let before = reference.measure(signals, &cases, url)?;
+    session::with(signals, binary, |environment| {
+        let before = reference.measure(signals, &cases, environment)?;
         say("this tree:");
         let arguments = [arguments, &reference.arguments(&before, &cases)].concat();
-        start(signals, binary, "memtest", &arguments, &environment(url, server.as_deref()))
+        let environment = [environment.as_slice(), &server].concat();
+        session::start(signals, binary, "memtest", &arguments, &environment)
     })
 }
 
 fn explain(signals: &Signals, binary: &Path, case: &str) -> Result<ExitCode> {
-    with_database(|url| start(signals, binary, "explain", &[case.into()], &environment(url, None)))
+    session::with(signals, binary, |environment| {
+        session::start(signals, binary, "explain", &[case.into()], environment)
+    })
 }
 
-/// The server as it is deployed, where a case measures that.
-fn server(signals: &Signals, cases: &[list::Listed]) -> Result<Option<PathBuf>> {
+/// The server as it is deployed, where a case measures that: built, and where it is.
+fn server(signals: &Signals, cases: &[list::Listed]) -> Result<Environment> {
     if !cases.iter().any(|case| case.is_tier_c) {
-        return Ok(None);
+        return Ok(Environment::new());
     }
     match binary::server(signals, Profile::Release)? {
-        Built::Binary(server) => Ok(Some(server)),
+        Built::Binary(server) => Ok(vec![("SERVER_BIN", server.into())]),
         Built::Failed(status) => anyhow::bail!("the server does not build: {status}"),
     }
-}
-
-fn environment<'a>(url: &'a str, server: Option<&'a Path>) -> Vec<(&'a str, OsString)> {
-    let server = server.map(|server| ("SERVER_BIN", server.into()));
-    [("DATABASE_URL", url.into())].into_iter().chain(server).collect()
-}
-
-fn with_database(then: impl FnOnce(&str) -> Result<ExitStatus>) -> Result<ExitCode> {
-    let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
-    let url = database.url("postgres").map_err(anyhow::Error::from);
-    let status = url.and_then(|url| then(&url));
-    database.stop()?;
-    Ok(child::exit_code(status?))
-}
-
-/// Runs the test binary by itself: `cargo test` would add lines of its own where it fails.
-fn start(
-    signals: &Signals,
-    binary: &Path,
-    command: &str,
-    arguments: &[OsString],
-    environment: &[(&str, OsString)],
-) -> Result<ExitStatus> {
-    let mut child = Leash::spawn(EndSignal::Terminate, binary, |child| {
-        child.arg(command).args(arguments).envs(environment.iter().cloned());
-    })
-    .context("the memory tests do not start")?;
-    child::finish(&mut child, signals)
 }

@@ -17,9 +17,17 @@ impl Judgement {
     }
 }
 
+/// What `before` measured. A share as one of what 100 % are now: with another
+/// formula, the same percentage was another number of bytes.
+fn figure(before: &Row, whole_now: Option<f64>) -> Option<f64> {
+    let now = before.now?;
+    Some(before.whole.zip(whole_now).map_or(now, |(then, whole)| now * then / whole))
+}
+
 fn compare_case(case: &mut CaseJudgement, before: &[Row]) {
     for row in &mut case.rows {
-        row.before = before.iter().find(|before| before.metric == row.metric).and_then(|b| b.now);
+        let before = before.iter().find(|before| before.metric == row.metric);
+        row.before = before.and_then(|before| figure(before, row.whole));
         if row.before.is_none() && row.verdict == Verdict::Holds {
             row.verdict = Verdict::Missing;
         }

@@ -56,6 +56,18 @@ fn before_and_now_stand_side_by_side_with_their_difference() {
 }
 
 #[test]
+fn a_share_of_another_formula_is_told_in_its_bytes() {
+    let share = |formula| {
+        let share = Sample::new("peak", vec![512.0]).share_of("peak", formula);
+        judged(vec![slope(0.0), share])
+    };
+    let mut now = share(1024);
+    now.compare("v1", &saved(&share(2048)));
+    let line = table(&now).lines().find(|line| line.contains(" peak ")).unwrap().to_owned();
+    assert!(line.contains("512 B        512 B        0 B"), "{line}");
+}
+
+#[test]
 fn exit_5_a_metric_is_in_one_of_the_two_only() {
     let mut now = peak(1024.0);
     now.compare("v1", &saved(&judged(vec![slope(0.0)])));

@@ -62,10 +62,10 @@ impl Arguments {
                     || argument.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))
             })
         };
-        for option in ["--baseline", "--saved", "--update"] {
+        for option in ["--baseline", "--saved", "--update", "--list"] {
             ensure!(
                 self.reference.is_none() || !has(option),
-                "--ref does not go with {option}: it measures both sides itself"
+                "--ref does not go with {option}: it measures both sides, and compares them"
             );
         }
         ensure!(
@@ -107,6 +107,7 @@ mod tests {
             "--ref a --harness mine",
             "--ref a --baseline file",
             "--ref a --update",
+            "--ref a --list",
             "--explain upload download",
             "--explain upload --ref a",
         ] {

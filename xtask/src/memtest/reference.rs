@@ -10,6 +10,7 @@ use devdb::{EndSignal, Leash};
 
 use super::list::{self, Listed};
 use super::overlay;
+use super::session::Environment;
 use super::worktree::Worktree;
 use crate::binary::{self, Built, Other, Profile};
 use crate::check::metadata;
@@ -76,13 +77,18 @@ impl Reference {
     }
 
     /// Measures these cases there. Returns the file that the run is saved in.
-    pub fn measure(&self, signals: &Signals, cases: &[String], url: &str) -> Result<PathBuf> {
+    pub fn measure(
+        &self,
+        signals: &Signals,
+        cases: &[String],
+        environment: &Environment,
+    ) -> Result<PathBuf> {
         say(&format!("{}:", self.name));
         let file = self.worktree.root.with_file_name("before.json");
         let output = fs::File::create(&file).with_context(|| format!("{}", file.display()))?;
         let mut child = Leash::spawn(EndSignal::Terminate, &self.binary, |command| {
             command.args(["memtest", "--format", "json"]).args(cases);
-            command.env("DATABASE_URL", url).stdout(Stdio::from(output));
+            command.envs(environment.iter().cloned()).stdout(Stdio::from(output));
             if let Some(server) = &self.server {
                 command.env("SERVER_BIN", server);
             }
@@ -102,12 +108,11 @@ impl Reference {
 
     /// What our own run gets beside its arguments, to tell before and now.
     pub fn arguments(&self, before: &Path, cases: &[String]) -> Vec<OsString> {
-        let name = if self.name.starts_with('-') { "ref" } else { &self.name };
         vec![
             format!("--only={}", cases.join(",")).into(),
             "--baseline".into(),
             before.into(),
-            format!("--baseline-name={name}").into(),
+            format!("--baseline-name={}", self.name).into(),
         ]
     }
 }

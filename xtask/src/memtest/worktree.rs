@@ -59,12 +59,21 @@ impl Drop for Worktree {
 }
 
 /// The commit that a ref names; None where there is none.
+///
+/// # Errors
+/// Where there is no git, or this is no checkout of it.
 pub fn commit(reference: &str) -> Result<Option<String>> {
     let mut command = git();
     command.args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
-    let output = command.arg(format!("{reference}^{{commit}}")).output().context("git")?;
+    let output = command.arg(format!("{reference}^{{commit}}")).output();
+    let output = output.context("--ref takes git, which does not start")?;
     let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Ok((output.status.success() && !commit.is_empty()).then_some(commit))
+    match output.status.code() {
+        Some(0) if !commit.is_empty() => Ok(Some(commit)),
+        // Which says nothing with --quiet.
+        Some(1) => Ok(None),
+        _ => bail!("--ref: git: {}", String::from_utf8_lossy(&output.stderr).trim()),
+    }
 }
 
 /// git on this checkout. In a process group of its own: Ctrl-C is for us, who clean
