@@ -115,7 +115,8 @@ fn measure(signals: &Signals, binary: &Path, arguments: &[OsString]) -> Result<E
         let status = session::start(signals, binary, "memtest", arguments, &Environment::new());
         return status.map(child::exit_code);
     }
-    let server = server(signals, &list::read(binary, arguments)?)?;
+    let Some(selected) = list::read(binary, arguments)? else { return Ok(ExitCode::FAILURE) };
+    let server = server(signals, &selected)?;
     session::with(signals, binary, |environment| {
         let environment = [environment.as_slice(), &server].concat();
         session::start(signals, binary, "memtest", arguments, &environment)
@@ -129,7 +130,7 @@ fn compare(
     mut reference: Reference,
     arguments: &[OsString],
 ) -> Result<ExitCode> {
-    let selected = list::read(binary, arguments)?;
+    let Some(selected) = list::read(binary, arguments)? else { return Ok(ExitCode::FAILURE) };
     let cases = reference.shared(&selected)?;
     if cases.is_empty() {
         say("no case is in both trees");

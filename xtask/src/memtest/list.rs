@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 /// A case, as `memtest --list` tells it.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,13 +14,12 @@ pub struct Listed {
     pub is_tier_c: bool,
 }
 
-/// The cases that these arguments select.
-pub fn read(binary: &Path, arguments: &[OsString]) -> Result<Vec<Listed>> {
+/// The cases that these arguments select. None where they are wrong: the binary has said why.
+pub fn read(binary: &Path, arguments: &[OsString]) -> Result<Option<Vec<Listed>>> {
     let mut command = Command::new(binary);
     command.arg("memtest").args(arguments).arg("--list").stderr(Stdio::inherit());
     let output = command.output().context("the memory tests do not start")?;
-    ensure!(output.status.success(), "the memory tests do not list their cases");
-    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+    Ok(output.status.success().then(|| parse(&String::from_utf8_lossy(&output.stdout))))
 }
 
 /// A line each: name, tier, and what it is about. Before there were tiers, the

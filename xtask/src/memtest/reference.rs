@@ -64,6 +64,7 @@ impl Reference {
     /// Of the cases selected here, those that are there too; the others are told.
     pub fn shared(&self, selected: &[Listed]) -> Result<Vec<String>> {
         let there = list::read(&self.binary, &[])?;
+        let there = there.with_context(|| format!("{} does not list its cases", self.name))?;
         let is_there = |case: &&Listed| there.iter().any(|other| other.name == case.name);
         let (shared, only_here): (Vec<_>, Vec<_>) = selected.iter().partition(is_there);
         let names = |cases: Vec<&Listed>| -> Vec<String> {
