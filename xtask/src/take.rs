@@ -160,8 +160,14 @@ mod tests {
             }
             let manifest: toml::Table =
                 fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
-            assert_eq!(manifest["dev-dependencies"]["meter"]["path"].as_str(), Some("meter"));
-            assert!(folder.join("src/lib.rs").exists() && folder.join("meter/src/lib.rs").exists());
+            assert_eq!(
+                manifest["dev-dependencies"]["meter"]["path"].as_str(),
+                Some("crates/meter")
+            );
+            assert!(
+                folder.join("src/lib.rs").exists()
+                    && folder.join("crates/meter/src/lib.rs").exists()
+            );
         }
         fs::remove_dir_all(folder).unwrap();
     }

@@ -70,6 +70,25 @@ pub const ALL: &[Pattern] = &[
         ..NOTHING
     },
     Pattern {
+        name: "multipart",
+        about: "a form's files, part by part; the parser gets one frame a turn",
+        origin: "handler",
+        files: &[
+            "content_type.rs",
+            "multipart.rs",
+            "multipart/demand.rs",
+            "name.rs",
+            "problem.rs",
+            "repr_digest.rs",
+            "request_id.rs",
+            "store_errors.rs",
+        ],
+        exports: "pub use problem::Problem;",
+        crates: &["streaming"],
+        metrics: &["peak_slope", "peak_segment"],
+        ..NOTHING
+    },
+    Pattern {
         name: "cache",
         about: "bounded in bytes, its own overhead and loads in flight included",
         origin: "storage",

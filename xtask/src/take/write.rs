@@ -17,8 +17,17 @@ const LIB: &str = "pattern";
 /// The rig's files, as they are.
 const RIG: [&str; 5] = ["client.rs", "content.rs", "measure.rs", "pipe.rs", "service.rs"];
 
-/// What every taken test is built with, beside what it names.
-const SHA2: &str = "[profile.dev.package.sha2]\nopt-level = 3 # tests hash hundreds of MiB\n";
+/// What ends its manifest.
+const END: &str = "
+# It is a workspace of its own.
+[workspace]
+
+[profile.dev]
+debug = \"line-tables-only\"
+
+[profile.dev.package.sha2]
+opt-level = 3 # tests hash hundreds of MiB
+";
 
 /// Writes `pattern` of the workspace `root` to `folder`, which must be empty or not
 /// there.
@@ -48,7 +57,7 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
         manifest::list(&tests_manifest, "dependencies")?,
         manifest::list(&tests_manifest, "dev-dependencies")?,
     ];
-    let mut dependencies = workspace.dependencies(&[&ours], &sources);
+    let dependencies = workspace.dependencies(&[&ours], &sources);
     let [normal, dev] = &of_tests;
     let mut dev = workspace.dependencies(&[&ours, normal, dev], &tests);
     let own = manifest::list(&origin.join("Cargo.toml"), "dev-dependencies")?;
@@ -56,7 +65,6 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
         // For the unit tests that the files have.
         own.contains_key(name)
     }));
-    dependencies.retain(|name, _| ours.contains_key(name) || name != pattern.origin);
     let description = format!("{}: {}", pattern.name, pattern.about);
     let mut text = Table::new();
     text.insert("package".into(), workspace.package(&package(pattern), &description).into());
@@ -69,10 +77,7 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
     test.insert("harness".into(), false.into());
     text.insert("test".into(), Value::Array(vec![test.into()]));
     let text = toml::to_string_pretty(&text)?;
-    out.write(
-        "Cargo.toml",
-        &format!("{text}\n# It is a workspace of its own.\n[workspace]\n\n{SHA2}"),
-    )
+    out.write("Cargo.toml", &format!("{text}{END}"))
 }
 
 /// The package's name.
@@ -196,7 +201,7 @@ impl Out<'_> {
     /// A crate of ours, whole, with a manifest that needs no workspace.
     fn our_crate(&self, name: &str) -> Result<()> {
         let from = format!("crates/{name}");
-        self.copy_folder(&format!("{from}/src"), &format!("{name}/src"))?;
+        self.copy_folder(&format!("{from}/src"), &format!("crates/{name}/src"))?;
         let manifest = self.root.join(&from).join("Cargo.toml");
         let about = manifest::list(&manifest, "package")?;
         let about = about.get("description").and_then(Value::as_str).unwrap_or_default();
@@ -206,7 +211,7 @@ impl Out<'_> {
         text.insert("package".into(), workspace.package(name, about).into());
         text.insert("dependencies".into(), dependencies.into());
         text.insert("lints".into(), workspace.lints().into());
-        self.write(&format!("{name}/Cargo.toml"), &toml::to_string_pretty(&text)?)
+        self.write(&format!("crates/{name}/Cargo.toml"), &toml::to_string_pretty(&text)?)
     }
 
     fn budgets(&self, pattern: &Pattern) -> Result<String> {
@@ -248,7 +253,7 @@ fn readme(pattern: &Pattern) -> String {
          `src/` are as they are there.\n\n\
          ```sh\ncargo test\n```\n\n\
          measures the pattern beside its naive twin, and holds both to `budgets.toml`. {needs}\
-         `meter/` is what counts: it knows nothing of the pattern.\n\n\
+         `crates/meter/` is what counts: it knows nothing of the pattern.\n\n\
          To make it a part of a workspace, take `[workspace]` and what follows it out of \
          `Cargo.toml`.\n"
     )
