@@ -164,6 +164,11 @@ mod tests {
                 manifest["dev-dependencies"]["meter"]["path"].as_str(),
                 Some("crates/meter")
             );
+            let cases = fs::read_dir(folder.join("tests/memory/cases")).unwrap();
+            for case in cases.map(|case| case.unwrap().path()) {
+                let text = fs::read_to_string(&case).unwrap();
+                assert!(!text.contains("Tier"), "{}: its rig has one", case.display());
+            }
             assert!(
                 folder.join("src/lib.rs").exists()
                     && folder.join("crates/meter/src/lib.rs").exists()

@@ -14,8 +14,18 @@ use super::pattern::Pattern;
 /// What the taken crate is called by its own test, whatever its pattern.
 const LIB: &str = "pattern";
 
+/// Where a case measures: not told in a taken one.
+const TIER: &str = "    tier: Tier::A,\n";
+
 /// The rig's files, as they are.
 const RIG: [&str; 5] = ["client.rs", "content.rs", "measure.rs", "pipe.rs", "service.rs"];
+
+/// Those that a case may need beside them: where from, which, and what shows the need.
+const MORE_OF_THE_RIG: [(&str, &str, &str); 3] = [
+    ("xtask/take", "http1", "rig::http1"),
+    ("xtask/take", "postgres", "postgres::with("),
+    ("tests/memory/rig", "rows", "rows::grow("),
+];
 
 /// What ends its manifest.
 const END: &str = "
@@ -44,6 +54,11 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
     }
     if pattern.postgres {
         out.copy_folder("migrations", "migrations")?;
+    }
+    if pattern.crates.contains(&"storage") {
+        // What its queries are checked against where there is no database.
+        out.copy_folder(".sqlx", ".sqlx")?;
+        out.write(".cargo/config.toml", "[env]\nSQLX_OFFLINE = \"true\"\n")?;
     }
     out.write("budgets.toml", &out.budgets(pattern)?)?;
     out.write("README.md", &readme(pattern))?;
@@ -160,24 +175,24 @@ impl Out<'_> {
             texts.push(self.copy(&from, &to)?);
         }
         let mut rig = self.read("xtask/take/rig.rs")?;
-        for (file, is_needed) in [("http1", "rig::http1"), ("postgres", "rig::{self, postgres}")] {
-            let case = self.case(pattern)?;
-            if !case.contains(is_needed) {
+        let case = self.case(pattern)?;
+        for (folder, file, use_of_it) in MORE_OF_THE_RIG {
+            if !case.contains(use_of_it) {
                 continue;
             }
-            let (from, to) =
-                (format!("xtask/take/{file}.rs"), format!("tests/memory/rig/{file}.rs"));
+            let (from, to) = (format!("{folder}/{file}.rs"), format!("tests/memory/rig/{file}.rs"));
             texts.push(self.copy(&from, &to)?);
-            rig = rig.replace("pub mod measure;", &format!("pub mod {file};\npub mod measure;"));
+            rig = rig.replace("pub mod pipe;", &format!("pub mod pipe;\npub mod {file};"));
         }
         self.write("tests/memory/rig/mod.rs", &rig)?;
         let main = self.copy("xtask/take/main.rs", "tests/memory/main.rs")?;
-        let case = self.case(pattern)?;
         self.write(&format!("tests/memory/cases/{name}.rs"), &case)?;
         let all = self.read("tests/memory/cases/mod.rs")?;
         let structure = all.find("/// A pattern and its naive twin.").map(|at| &all[at..]);
         let structure = structure.and_then(|text| text.split_inclusive("\n}\n").next());
         let structure = structure.context("tests/memory/cases/mod.rs has no struct Case")?;
+        // There is one tier here: the test's own process.
+        let structure = structure.replace("    pub tier: Tier,\n", "");
         let cases = format!(
             "//! The case.\n#![allow(dead_code, reason = \"as it is there\")]\n\n\
              use anyhow::Result;\nuse meter::Report;\n\nmod {name};\npub use {name}::CASE;\n\n{structure}"
@@ -194,8 +209,8 @@ impl Out<'_> {
             return self.read(&format!("xtask/take/{name}.rs"));
         }
         let text = self.read(&format!("tests/memory/cases/{name}.rs"))?;
-        let origin = format!("{}::", pattern.origin);
-        Ok(text.replace(&format!("use {origin}"), &format!("use {LIB}::")))
+        let text = text.replace(&format!("use {}::", pattern.origin), &format!("use {LIB}::"));
+        Ok(text.replace("use super::{Case, Tier};", "use super::Case;").replace(TIER, ""))
     }
 
     /// A crate of ours, whole, with a manifest that needs no workspace.
