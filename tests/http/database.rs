@@ -59,6 +59,38 @@ async fn a_connection_keeps_few_statements_and_each_has_a_deadline(database: PgP
     service.end().await;
 }
 
+/// As where a firewall has forgotten them: nothing comes, and nothing says that it
+/// won't.
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_connection_that_has_gone_silent_gives_its_place_back(database: PgPool) {
+    let wire = Wire::to(&database).await;
+    let url = wire.url();
+    let flags = ["--database-url", url, "--pool-connections", "1", "--pool-timeout", "10s"];
+    let service = Service::start(&database, &flags).await;
+    service.store("a", "hello").await;
+    // A client leaves in the middle of a query.
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE files IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let mut client = service.client().await;
+    client.request(&Request::get("/v1/files")).await.unwrap();
+    waits_for_lock(&database).await;
+    wire.strand();
+    drop(client);
+    lock.commit().await.unwrap();
+    // There is one place, and what has it is asked in vain whether it is still there.
+    assert_eq!(service.ask(Request::get("/v1/files")).await.status, 200);
+    service.end().await;
+}
+
+async fn waits_for_lock(database: &PgPool) {
+    eventually("a query waits", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(waiting).fetch_one(database).await.unwrap() == 1
+    })
+    .await;
+}
+
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_record_whose_answer_was_lost_keeps_its_content(database: PgPool) {
     let mut wire = Wire::to(&database).await;
@@ -92,12 +124,7 @@ async fn lose_answer_of_insert(
     let mut lock = database.begin().await.unwrap();
     sqlx::query("LOCK TABLE files IN SHARE MODE").execute(&mut *lock).await.unwrap();
     client.send("o").await.unwrap();
-    eventually("the insert waits", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        sqlx::query_scalar::<_, i64>(waiting).fetch_one(database).await.unwrap() == 1
-    })
-    .await;
+    waits_for_lock(database).await;
     wire.mute(true);
     lock.commit().await.unwrap();
     eventually("the record is made", async || service.records().await.len() == 2).await;

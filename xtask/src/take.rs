@@ -160,8 +160,19 @@ mod tests {
             }
             let manifest: toml::Table =
                 fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
-            assert_eq!(manifest["dev-dependencies"]["meter"]["path"].as_str(), Some("meter"));
-            assert!(folder.join("src/lib.rs").exists() && folder.join("meter/src/lib.rs").exists());
+            assert_eq!(
+                manifest["dev-dependencies"]["meter"]["path"].as_str(),
+                Some("crates/meter")
+            );
+            let cases = fs::read_dir(folder.join("tests/memory/cases")).unwrap();
+            for case in cases.map(|case| case.unwrap().path()) {
+                let text = fs::read_to_string(&case).unwrap();
+                assert!(!text.contains("Tier"), "{}: its rig has one", case.display());
+            }
+            assert!(
+                folder.join("src/lib.rs").exists()
+                    && folder.join("crates/meter/src/lib.rs").exists()
+            );
         }
         fs::remove_dir_all(folder).unwrap();
     }

@@ -22,8 +22,8 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use super::Case;
-use crate::rig::measure::REPETITIONS;
 use crate::rig;
+use crate::rig::measure::REPETITIONS;
 
 pub const CASE: Case = Case {
     name: "body_limit",
@@ -105,13 +105,7 @@ fn naive(request: Request<Body>) -> Answer {
 }
 
 /// The peak of one request, in bytes.
-async fn peak(
-    handler: Handler,
-    bytes: Bytes,
-    size: usize,
-    gzip: bool,
-    status: u16,
-) -> Result<f64> {
+async fn peak(handler: Handler, bytes: Bytes, size: usize, gzip: bool, status: u16) -> Result<f64> {
     let service = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new())
         .map_request(|request: Request<_>| request.map(Body::new))

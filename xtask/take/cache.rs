@@ -14,9 +14,9 @@ use meter::{Probe, Report, Sample};
 use pattern::cache::{BoundedCache, CacheSettings, Weigh, cost};
 
 use super::Case;
+use crate::rig;
 use crate::rig::measure::REPETITIONS;
 use crate::rig::service::quiet;
-use crate::rig;
 
 pub const CASE: Case = Case {
     name: "cache",
@@ -47,7 +47,8 @@ impl Weigh for Value {
 
 trait Cache {
     fn new(capacity: usize, loads: usize) -> Self;
-    async fn get<F: Future<Output = Value>>(&self, key: u64, load: impl Fn() -> F) -> Option<Value>;
+    async fn get<F: Future<Output = Value>>(&self, key: u64, load: impl Fn() -> F)
+    -> Option<Value>;
 }
 
 struct Bounded(BoundedCache<u64, Value>);
@@ -57,7 +58,11 @@ impl Cache for Bounded {
         Self(BoundedCache::with_hasher(settings(capacity, loads), Default::default()))
     }
 
-    async fn get<F: Future<Output = Value>>(&self, key: u64, load: impl Fn() -> F) -> Option<Value> {
+    async fn get<F: Future<Output = Value>>(
+        &self,
+        key: u64,
+        load: impl Fn() -> F,
+    ) -> Option<Value> {
         let load = || async { Ok::<_, Infallible>(Some(load().await)) };
         self.0.get_or_load(key, load).await.ok()
     }
@@ -74,7 +79,11 @@ impl Cache for Naive {
         Self(moka::future::Cache::new(10_000))
     }
 
-    async fn get<F: Future<Output = Value>>(&self, key: u64, load: impl Fn() -> F) -> Option<Value> {
+    async fn get<F: Future<Output = Value>>(
+        &self,
+        key: u64,
+        load: impl Fn() -> F,
+    ) -> Option<Value> {
         Some(self.0.get_with(key, load()).await)
     }
 }

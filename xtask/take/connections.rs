@@ -69,7 +69,8 @@ async fn twin() -> Result<Report> {
 /// Reads the request's body into a buffer that is written now and then, as an upload
 /// does.
 async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    let mut body = request.into_body();
+    // The head is kept meanwhile: see connection::cost.
+    let (_head, mut body) = request.into_parts();
     let mut buffer = Vec::with_capacity(64 * 1024);
     while let Some(Ok(frame)) = body.frame().await {
         let mut data = frame.into_data().unwrap_or_default();

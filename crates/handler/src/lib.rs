@@ -8,8 +8,8 @@
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
 //! - [`request_id`]: what a request is known by, in the log and to its client;
-//! - [`problem`]: every error that a client sees; [`causes`]: those of the store and of
-//!   the database.
+//! - [`problem`]: every error that a client sees; [`store_errors`],
+//!   [`database_errors`]: what went wrong behind it.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ pub mod accept;
 pub mod access;
 pub mod admin;
 pub mod admission;
-pub mod causes;
 pub mod client;
 pub mod compression;
 pub mod conditional;
 pub mod content;
 pub mod content_type;
 pub mod csv;
+pub mod database_errors;
 pub mod export;
 pub mod fsck;
 pub mod held;
@@ -50,6 +50,7 @@ pub mod routes;
 pub mod shown;
 pub mod stack;
 pub mod stats;
+pub mod store_errors;
 pub mod sweep;
 pub mod upload;
 

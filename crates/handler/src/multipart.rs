@@ -24,10 +24,10 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use multer::{Constraints, Field, Multipart};
 use streaming::upload::receive;
-use streaming::{Received, UploadError, UploadLimits};
+use streaming::{LocalStore, Received, UploadError, UploadLimits};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{App, Problem, content_type, name, repr_digest};
+use crate::{Problem, content_type, name, repr_digest};
 
 mod demand;
 
@@ -96,7 +96,8 @@ pub fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     boundary.map(Some).ok_or_else(missing)
 }
 
-/// Receives all files of a form. Parts that are no files are passed over.
+/// Receives all files of a form into `store`, all together within `limits`. Parts that
+/// are no files are passed over.
 ///
 /// **Cancellation**: dropping the future removes what was received.
 ///
@@ -104,7 +105,8 @@ pub fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// 400 (no form), 408, 413 (all together, or a part's head), 422 (names, types,
 /// digests, too many files or none), 500, 507.
 pub async fn receive_all(
-    app: &App,
+    store: &LocalStore,
+    limits: UploadLimits,
     body: Body,
     boundary: String,
     permit: Arc<OwnedSemaphorePermit>,
@@ -112,7 +114,8 @@ pub async fn receive_all(
     let demand = Demand::default();
     let frames = Frames { body, demand: demand.clone() };
     let mut form = Multipart::with_constraints(frames, boundary, Constraints::new());
-    let mut limits = app.upload_limits;
+    let max_size = limits.max_size;
+    let mut limits = limits;
     let (mut parts, mut others) = (Vec::new(), MAX_OTHERS);
     loop {
         demand.set_left(MAX_HEAD);
@@ -135,7 +138,8 @@ pub async fn receive_all(
         if parts.len() == MAX_FILES {
             return Err(Problem::invalid(format!("a form has {MAX_FILES} files at most")));
         }
-        let part = receive_part(app, field, demand.clone(), limits, permit.clone()).await?;
+        let demand = demand.clone();
+        let part = receive_part(store, field, demand, limits, max_size, permit.clone()).await?;
         limits.max_size -= part.received.size;
         parts.push(part);
     }
@@ -146,24 +150,25 @@ pub async fn receive_all(
 }
 
 async fn receive_part(
-    app: &App,
+    store: &LocalStore,
     field: Field<'static>,
     demand: Demand,
     limits: UploadLimits,
+    max_size: u64,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Part, Problem> {
     let name = name::check(field.file_name().unwrap_or_default().to_owned())?;
     let content_type = content_type::check(field.headers())?;
     let expected = repr_digest::expected(field.headers())?;
     let content = StreamBody::new(Demanding { field, demand }.map_ok(Frame::data));
-    let received = receive(&app.store, content, limits, permit).await;
+    let received = receive(store, content, limits, permit).await;
     let received = received.map_err(|error| match error {
         UploadError::Body(error) => match error.downcast::<multer::Error>() {
             Ok(error) => problem(*error),
             Err(error) => UploadError::Body(error).into(),
         },
         // Of all files together; what the others have left of it says nothing.
-        UploadError::TooLarge { .. } => Problem::too_large(app.upload_limits.max_size),
+        UploadError::TooLarge { .. } => Problem::too_large(max_size),
         error => error.into(),
     })?;
     repr_digest::compare(expected, received.sha256)?;

@@ -105,7 +105,8 @@ async fn form(
     }
     app.store.quota().fits(content).map_err(UploadError::from)?;
     let permit = admit(&app)?;
-    let parts = multipart::receive_all(&app, body, boundary, permit).await?;
+    let limits = app.upload_limits;
+    let parts = multipart::receive_all(&app.store, limits, body, boundary, permit).await?;
     let staged =
         parts.into_iter().map(|part| new_file(part.name, part.content_type, part.received));
     let records = publish::publish(&app, staged.collect::<Result<_, _>>()?).await?;

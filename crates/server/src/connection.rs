@@ -34,6 +34,11 @@ const OVERHEAD: usize = 14 * 1024;
 
 /// The heap that an idle connection may hold, in bytes, for a buffer of
 /// `buffer` bytes.
+///
+/// For handlers that keep the request's head until they have read its body, as all
+/// here do. Where the head is dropped before, nothing pins the buffer that it lies in:
+/// `bytes` grows that one rather than make another, and hyper keeps it (measured: to
+/// twice the size less 8 KiB).
 #[must_use]
 pub const fn cost(buffer: usize) -> usize {
     buffer + OVERHEAD

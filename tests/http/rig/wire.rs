@@ -1,7 +1,9 @@
-//! A wire between the service and its database, which a test can cut or mute.
+//! A wire between the service and its database, which a test can cut, mute or strand.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{ConnectOptions, PgPool};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
@@ -16,6 +18,8 @@ pub struct Wire {
     far: Far,
     url: String,
     muted: watch::Sender<bool>,
+    /// How often it was stranded: each connection knows how often before it came.
+    strandings: Arc<AtomicU64>,
     tasks: TaskTracker,
     cut: CancellationToken,
 }
@@ -47,8 +51,8 @@ impl Wire {
         url.set_port(Some(address.port())).unwrap();
         url.set_query(Some("sslmode=disable"));
         let (muted, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let wire =
-            Self { address, far, url: url.into(), muted, tasks, cut: CancellationToken::new() };
+        let (strandings, cut) = (Arc::default(), CancellationToken::new());
+        let wire = Self { address, far, url: url.into(), muted, strandings, tasks, cut };
         wire.carry(listener);
         wire
     }
@@ -76,13 +80,19 @@ impl Wire {
         self.muted.send_replace(muted);
     }
 
+    /// Says nothing more on the connections that there are, and does not end them;
+    /// new ones work.
+    pub fn strand(&self) {
+        self.strandings.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn carry(&self, listener: TcpListener) {
         let (far, muted, cut) = (self.far.clone(), self.muted.clone(), self.cut.clone());
-        let tasks = self.tasks.clone();
+        let (tasks, strandings) = (self.tasks.clone(), self.strandings.clone());
         let accepting = async move {
             loop {
                 let (near, _) = listener.accept().await.unwrap();
-                let carried = pass(near, far.clone(), muted.subscribe());
+                let carried = pass(near, far.clone(), muted.subscribe(), strandings.clone());
                 tasks.spawn(cut.clone().run_until_cancelled_owned(carried));
             }
         };
@@ -97,7 +107,13 @@ impl Drop for Wire {
 }
 
 /// Passes bytes both ways until either side ends.
-async fn pass(near: TcpStream, far: Far, mut muted: watch::Receiver<bool>) {
+async fn pass(
+    near: TcpStream,
+    far: Far,
+    mut muted: watch::Receiver<bool>,
+    strandings: Arc<AtomicU64>,
+) {
+    let before = strandings.load(Ordering::SeqCst);
     let far: Box<dyn Stream> = match far {
         Far::Tcp(host, port) => Box::new(TcpStream::connect((host, port)).await.unwrap()),
         Far::Unix(path) => Box::new(UnixStream::connect(path).await.unwrap()),
@@ -108,6 +124,9 @@ async fn pass(near: TcpStream, far: Far, mut muted: watch::Receiver<bool>) {
         let mut buffer = [0; 1024];
         while let Ok(count @ 1..) = answers.read(&mut buffer).await {
             let _ = muted.wait_for(|muted| !muted).await;
+            if strandings.load(Ordering::SeqCst) != before {
+                return std::future::pending().await;
+            }
             if to_service.write_all(&buffer[..count]).await.is_err() {
                 return;
             }

@@ -24,13 +24,13 @@ impl Workspace {
     }
 
     /// Those dependencies that `texts` name, each as `members` have it: with the
-    /// features that these add. A crate of ours is its folder beside the manifest.
+    /// features that these add. A crate of ours is a folder in `crates/`, as it is there.
     pub fn dependencies(&self, members: &[&Table], texts: &[String]) -> Table {
         let mut found = Table::new();
         for (name, root) in self.table("dependencies") {
             if texts.iter().any(|text| names(text, &name)) {
                 let more = members.iter().filter_map(|member| member.get(&name));
-                found.insert(name.clone(), resolve(&name, root, more));
+                found.insert(name.clone(), resolve(root, more));
             }
         }
         found
@@ -41,7 +41,7 @@ impl Workspace {
         let root = self.table("dependencies");
         let resolve = |(name, more): (&String, &Value)| {
             let root = root.get(name).cloned().unwrap_or(Value::String("*".to_owned()));
-            (name.clone(), resolve(name, root, [more].into_iter()))
+            (name.clone(), resolve(root, [more].into_iter()))
         };
         member.iter().map(resolve).collect()
     }
@@ -72,13 +72,13 @@ fn read(path: &Path) -> Result<Table> {
 }
 
 /// A dependency as the root has it, with the features that members add.
-fn resolve<'a>(name: &str, root: Value, members: impl Iterator<Item = &'a Value>) -> Value {
+fn resolve<'a>(root: Value, members: impl Iterator<Item = &'a Value>) -> Value {
     let mut table = match root {
         Value::Table(table) => table,
         version => Table::from_iter([("version".to_owned(), version)]),
     };
     if table.contains_key("path") {
-        return Value::Table(Table::from_iter([("path".to_owned(), name.into())]));
+        return Value::Table(table); // crates/NAME, there and here
     }
     let features = |value: &Value| value.get("features").and_then(Value::as_array).cloned();
     let mut all = table.get("features").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -150,9 +150,9 @@ unused = "9"
     }
 
     #[test]
-    fn a_crate_of_ours_is_a_folder_beside_the_manifest() {
+    fn a_crate_of_ours_is_a_folder_in_the_taken_crate() {
         let meter = dependencies("", "use meter::Probe;").remove("meter").unwrap();
-        assert_eq!(meter.get("path").and_then(Value::as_str), Some("meter"));
+        assert_eq!(meter.get("path").and_then(Value::as_str), Some("crates/meter"));
     }
 
     #[test]

@@ -37,7 +37,13 @@ const NOTHING: Pattern = Pattern {
     postgres: false,
 };
 
-/// Every pattern, in the order of the README.
+/// Every pattern that stands alone, in the order of the README.
+///
+/// Not here: `list`, which sends the pages of `export`; staged files and the quota,
+/// which come with `upload`; publish, sweep and fsck, the middleware (the case
+/// `response`), the plan and the limits, each of which is made of this service's
+/// handlers, store and database together; `cleanup` and `soak`, which are cases of the
+/// whole service and no pattern.
 pub const ALL: &[Pattern] = &[
     Pattern {
         name: "upload",
@@ -67,6 +73,44 @@ pub const ALL: &[Pattern] = &[
             "unit_64k",
             "unit_256k",
         ],
+        ..NOTHING
+    },
+    Pattern {
+        name: "multipart",
+        about: "a form's files, part by part; the parser gets one frame a turn",
+        origin: "handler",
+        files: &[
+            "content_type.rs",
+            "multipart.rs",
+            "multipart/demand.rs",
+            "name.rs",
+            "problem.rs",
+            "repr_digest.rs",
+            "request_id.rs",
+            "store_errors.rs",
+        ],
+        exports: "pub use problem::Problem;",
+        crates: &["streaming"],
+        metrics: &["peak_slope", "peak_segment"],
+        ..NOTHING
+    },
+    Pattern {
+        name: "export",
+        about: "keyset pages, as list and export send them: rows become bytes one by one",
+        origin: "handler",
+        files: &["page.rs", "shown.rs"],
+        crates: &["storage"],
+        metrics: &["peak_slope", "peak_segment"],
+        postgres: true,
+        ..NOTHING
+    },
+    Pattern {
+        name: "shared_bytes",
+        about: "what is kept of a request's head is copied out of its buffer",
+        origin: "handler",
+        files: &["content_type.rs", "problem.rs", "request_id.rs"],
+        exports: "pub use problem::Problem;",
+        metrics: &["field"],
         ..NOTHING
     },
     Pattern {

@@ -14,11 +14,30 @@ use super::pattern::Pattern;
 /// What the taken crate is called by its own test, whatever its pattern.
 const LIB: &str = "pattern";
 
+/// Where a case measures: not told in a taken one.
+const TIER: &str = "    tier: Tier::A,\n";
+
 /// The rig's files, as they are.
 const RIG: [&str; 5] = ["client.rs", "content.rs", "measure.rs", "pipe.rs", "service.rs"];
 
-/// What every taken test is built with, beside what it names.
-const SHA2: &str = "[profile.dev.package.sha2]\nopt-level = 3 # tests hash hundreds of MiB\n";
+/// Those that a case may need beside them: where from, which, and what shows the need.
+const MORE_OF_THE_RIG: [(&str, &str, &str); 3] = [
+    ("xtask/take", "http1", "rig::http1"),
+    ("xtask/take", "postgres", "postgres::with("),
+    ("tests/memory/rig", "rows", "rows::grow("),
+];
+
+/// What ends its manifest.
+const END: &str = "
+# It is a workspace of its own.
+[workspace]
+
+[profile.dev]
+debug = \"line-tables-only\"
+
+[profile.dev.package.sha2]
+opt-level = 3 # tests hash hundreds of MiB
+";
 
 /// Writes `pattern` of the workspace `root` to `folder`, which must be empty or not
 /// there.
@@ -36,6 +55,11 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
     if pattern.postgres {
         out.copy_folder("migrations", "migrations")?;
     }
+    if pattern.crates.contains(&"storage") {
+        // What its queries are checked against where there is no database.
+        out.copy_folder(".sqlx", ".sqlx")?;
+        out.write(".cargo/config.toml", "[env]\nSQLX_OFFLINE = \"true\"\n")?;
+    }
     out.write("budgets.toml", &out.budgets(pattern)?)?;
     out.write("README.md", &readme(pattern))?;
     // The versions that it was tested with; cargo leaves out what is not needed.
@@ -48,7 +72,7 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
         manifest::list(&tests_manifest, "dependencies")?,
         manifest::list(&tests_manifest, "dev-dependencies")?,
     ];
-    let mut dependencies = workspace.dependencies(&[&ours], &sources);
+    let dependencies = workspace.dependencies(&[&ours], &sources);
     let [normal, dev] = &of_tests;
     let mut dev = workspace.dependencies(&[&ours, normal, dev], &tests);
     let own = manifest::list(&origin.join("Cargo.toml"), "dev-dependencies")?;
@@ -56,7 +80,6 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
         // For the unit tests that the files have.
         own.contains_key(name)
     }));
-    dependencies.retain(|name, _| ours.contains_key(name) || name != pattern.origin);
     let description = format!("{}: {}", pattern.name, pattern.about);
     let mut text = Table::new();
     text.insert("package".into(), workspace.package(&package(pattern), &description).into());
@@ -69,10 +92,7 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
     test.insert("harness".into(), false.into());
     text.insert("test".into(), Value::Array(vec![test.into()]));
     let text = toml::to_string_pretty(&text)?;
-    out.write(
-        "Cargo.toml",
-        &format!("{text}\n# It is a workspace of its own.\n[workspace]\n\n{SHA2}"),
-    )
+    out.write("Cargo.toml", &format!("{text}{END}"))
 }
 
 /// The package's name.
@@ -155,24 +175,24 @@ impl Out<'_> {
             texts.push(self.copy(&from, &to)?);
         }
         let mut rig = self.read("xtask/take/rig.rs")?;
-        for (file, is_needed) in [("http1", "rig::http1"), ("postgres", "rig::{self, postgres}")] {
-            let case = self.case(pattern)?;
-            if !case.contains(is_needed) {
+        let case = self.case(pattern)?;
+        for (folder, file, use_of_it) in MORE_OF_THE_RIG {
+            if !case.contains(use_of_it) {
                 continue;
             }
-            let (from, to) =
-                (format!("xtask/take/{file}.rs"), format!("tests/memory/rig/{file}.rs"));
+            let (from, to) = (format!("{folder}/{file}.rs"), format!("tests/memory/rig/{file}.rs"));
             texts.push(self.copy(&from, &to)?);
-            rig = rig.replace("pub mod measure;", &format!("pub mod {file};\npub mod measure;"));
+            rig = rig.replace("pub mod pipe;", &format!("pub mod pipe;\npub mod {file};"));
         }
         self.write("tests/memory/rig/mod.rs", &rig)?;
         let main = self.copy("xtask/take/main.rs", "tests/memory/main.rs")?;
-        let case = self.case(pattern)?;
         self.write(&format!("tests/memory/cases/{name}.rs"), &case)?;
         let all = self.read("tests/memory/cases/mod.rs")?;
         let structure = all.find("/// A pattern and its naive twin.").map(|at| &all[at..]);
         let structure = structure.and_then(|text| text.split_inclusive("\n}\n").next());
         let structure = structure.context("tests/memory/cases/mod.rs has no struct Case")?;
+        // There is one tier here: the test's own process.
+        let structure = structure.replace("    pub tier: Tier,\n", "");
         let cases = format!(
             "//! The case.\n#![allow(dead_code, reason = \"as it is there\")]\n\n\
              use anyhow::Result;\nuse meter::Report;\n\nmod {name};\npub use {name}::CASE;\n\n{structure}"
@@ -189,14 +209,14 @@ impl Out<'_> {
             return self.read(&format!("xtask/take/{name}.rs"));
         }
         let text = self.read(&format!("tests/memory/cases/{name}.rs"))?;
-        let origin = format!("{}::", pattern.origin);
-        Ok(text.replace(&format!("use {origin}"), &format!("use {LIB}::")))
+        let text = text.replace(&format!("use {}::", pattern.origin), &format!("use {LIB}::"));
+        Ok(text.replace("use super::{Case, Tier};", "use super::Case;").replace(TIER, ""))
     }
 
     /// A crate of ours, whole, with a manifest that needs no workspace.
     fn our_crate(&self, name: &str) -> Result<()> {
         let from = format!("crates/{name}");
-        self.copy_folder(&format!("{from}/src"), &format!("{name}/src"))?;
+        self.copy_folder(&format!("{from}/src"), &format!("crates/{name}/src"))?;
         let manifest = self.root.join(&from).join("Cargo.toml");
         let about = manifest::list(&manifest, "package")?;
         let about = about.get("description").and_then(Value::as_str).unwrap_or_default();
@@ -206,7 +226,7 @@ impl Out<'_> {
         text.insert("package".into(), workspace.package(name, about).into());
         text.insert("dependencies".into(), dependencies.into());
         text.insert("lints".into(), workspace.lints().into());
-        self.write(&format!("{name}/Cargo.toml"), &toml::to_string_pretty(&text)?)
+        self.write(&format!("crates/{name}/Cargo.toml"), &toml::to_string_pretty(&text)?)
     }
 
     fn budgets(&self, pattern: &Pattern) -> Result<String> {
@@ -248,7 +268,7 @@ fn readme(pattern: &Pattern) -> String {
          `src/` are as they are there.\n\n\
          ```sh\ncargo test\n```\n\n\
          measures the pattern beside its naive twin, and holds both to `budgets.toml`. {needs}\
-         `meter/` is what counts: it knows nothing of the pattern.\n\n\
+         `crates/meter/` is what counts: it knows nothing of the pattern.\n\n\
          To make it a part of a workspace, take `[workspace]` and what follows it out of \
          `Cargo.toml`.\n"
     )
