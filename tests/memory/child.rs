@@ -123,7 +123,7 @@ pub fn program() -> io::Result<PathBuf> {
 
 fn is_kept(name: &OsString) -> bool {
     let name = name.to_string_lossy();
-    ["DATABASE_URL", "HOME", "PATH", "TMPDIR", "RUST_BACKTRACE"].contains(&&*name)
+    ["DATABASE_URL", "SERVER_BIN", "HOME", "PATH", "TMPDIR", "RUST_BACKTRACE"].contains(&&*name)
         || name.starts_with("PG")
 }
 

@@ -1,6 +1,7 @@
 //! A global allocator that counts what passes through it.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 // One set of counters a process, whatever thread allocates: a counter a thread
@@ -11,6 +12,12 @@ static REALLOCS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    // Made without an allocation, and without a destructor: an allocator may read it
+    // at any time.
+    static EXEMPT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Wraps an allocator, and counts. Made the `#[global_allocator]` of a test
 /// binary, it costs about 25 ns an allocation and release; it is not meant for
@@ -61,6 +68,25 @@ pub fn reset_peak() {
     PEAK.store(LIVE.load(Relaxed), Relaxed);
 }
 
+/// Runs `work`, and counts nothing of what it allocates and releases: for a client in a
+/// thread of its own, beside the server that is measured.
+///
+/// It is of this thread, and of as long as `work` runs: not of tasks and threads that
+/// `work` starts. Memory has no owner that could be asked: what is allocated in here and
+/// released elsewhere is taken off all the same, and the other way round it stays. So
+/// let both happen on the same side.
+pub fn exempt<T>(work: impl FnOnce() -> T) -> T {
+    /// Also where `work` panics.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            EXEMPT.set(self.0);
+        }
+    }
+    let _restore = Restore(EXEMPT.replace(true));
+    work()
+}
+
 fn grow(size: usize) {
     BYTES.fetch_add(size, Relaxed);
     let live = LIVE.fetch_add(size, Relaxed) + size;
@@ -68,7 +94,7 @@ fn grow(size: usize) {
 }
 
 fn allocated(pointer: *mut u8, size: usize) {
-    if !pointer.is_null() {
+    if !pointer.is_null() && !EXEMPT.get() {
         ALLOCS.fetch_add(1, Relaxed);
         grow(size);
     }
@@ -96,13 +122,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
         // SAFETY: `pointer` came from this allocator, so from `inner`, with the
         // same layout.
         unsafe { self.inner.dealloc(pointer, layout) };
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        if !EXEMPT.get() {
+            LIVE.fetch_sub(layout.size(), Relaxed);
+        }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: as in `dealloc`, and the caller keeps the contract on `new_size`.
         let moved = unsafe { self.inner.realloc(pointer, layout, new_size) };
-        if !moved.is_null() {
+        if !moved.is_null() && !EXEMPT.get() {
             REALLOCS.fetch_add(1, Relaxed);
             match new_size.checked_sub(layout.size()) {
                 Some(growth) => grow(growth),

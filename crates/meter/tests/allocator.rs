@@ -1,9 +1,11 @@
-//! The counting allocator counts. One test, since there is one set of counters.
+//! The counting allocator counts. One test, since there is one set of counters, and
+//! without libtest: its main thread allocates beside a test, which is counted too.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::alloc::System;
 use std::hint::black_box;
 
-use meter::{Counting, Probe, Usage};
+use meter::{Counting, Probe, Usage, exempt};
 
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting::new(System);
@@ -14,7 +16,11 @@ fn measured<T>(operation: impl FnOnce() -> T) -> (T, Usage) {
     (result, probe.read())
 }
 
-#[test]
+fn main() {
+    counts_what_is_requested_live_and_at_the_peak();
+    println!("counts_what_is_requested_live_and_at_the_peak: ok");
+}
+
 fn counts_what_is_requested_live_and_at_the_peak() {
     let (kept, used) = measured(|| {
         drop(black_box(vec![0_u8; 10_000])); // alloc_zeroed
@@ -50,4 +56,14 @@ fn counts_what_is_requested_live_and_at_the_peak() {
         thread.join().unwrap();
     });
     assert!(used.retained <= -(1 << 20), "{used:?}");
+
+    // But not where it is exempt; nor what is exempt on this one, to its end.
+    let ((), used) = measured(|| exempt(|| drop(black_box(vec![0_u8; 10_000]))));
+    assert_eq!(used, Usage { allocs: 0, reallocs: 0, bytes: 0, peak: 0, retained: 0 });
+    // Where it panics too. Not measured: the panic's own memory is released outside.
+    let panics = || exempt(|| std::panic::resume_unwind(Box::new(())));
+    std::panic::catch_unwind(panics).unwrap_err();
+    let (kept, used) = measured(|| Box::new([7_u8; 500]));
+    assert_eq!(used.retained, 500);
+    drop(kept);
 }
