@@ -83,8 +83,13 @@ fn finding(finding: &Finding) -> String {
     };
     let at = if finding.at.is_empty() { String::new() } else { format!(" at {}", finding.at) };
     let now = told(*unit, *now);
-    let mut text =
-        format!("{metric} {now}, excess {excess}{at}, {}x the budget: {verdict}", digits(*factor));
+    // Of nothing, there is no multiple.
+    let times = if factor.is_finite() {
+        format!("{}x the budget", digits(*factor))
+    } else {
+        "the budget is 0".to_owned()
+    };
+    let mut text = format!("{metric} {now}, excess {excess}{at}, {times}: {verdict}");
     if *verdict != Verdict::Detected {
         text += &format!(" (it must reach {}x)", digits(*margin));
     }
