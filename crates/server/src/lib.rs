@@ -28,3 +28,9 @@ pub use application::{Application, Outcome};
 pub use config::Config;
 pub use connection::serve;
 pub use handler::Peer;
+
+/// jemalloc's configuration, read by it at start, of a binary that has it under the name
+/// that jemalloc looks for. Freed memory goes back to the system within a second, by a
+/// thread of jemalloc's own; the arenas do not multiply with the cores.
+pub const MALLOC_CONF: &[u8; 70] =
+    b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:2\0";

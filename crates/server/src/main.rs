@@ -14,15 +14,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's configuration, read by it at start. Freed memory goes back to the
-/// system within a second, by a thread of jemalloc's own; the arenas do not
-/// multiply with the cores.
 #[expect(unsafe_code, reason = "jemalloc finds its configuration by the symbol's name")]
 // SAFETY: no other symbol has this name, and jemalloc reads it as what it is:
 // a pointer to a string that ends with a zero byte.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static MALLOC_CONF: &[u8; 70] =
-    b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:2\0";
+static MALLOC_CONF: &[u8; 70] = server::MALLOC_CONF;
 
 /// What `--help` says below the settings.
 const AFTER_HELP: &str = "\

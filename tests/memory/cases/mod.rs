@@ -22,6 +22,7 @@ mod multipart;
 mod pool;
 mod rate_limit;
 mod records;
+mod resident;
 mod response;
 mod selftest;
 mod shared_bytes;
@@ -81,6 +82,7 @@ pub const ALL: &[Case] = &[
     log::CASE,
     cleanup::CASE,
     soak::CASE,
+    resident::CASE,
     selftest::CASE,
 ];
 

@@ -66,6 +66,11 @@ impl Home {
         self.scratch.url()
     }
 
+    /// Where its content and what is staged lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Builds the service, with `flags` beside what every case needs.
     pub async fn build(&self, flags: &[&str]) -> Result<Rig> {
         let url = self.scratch.url();

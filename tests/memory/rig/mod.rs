@@ -10,6 +10,7 @@ pub mod content;
 pub mod listener;
 pub mod measure;
 pub mod pipe;
+pub mod process;
 pub mod rows;
 pub mod service;
 
