@@ -1,6 +1,7 @@
 //! Connections: what an idle one holds, whatever has passed through it.
 //!
-//! **The twin**: hyper's own buffer, which grows to 400 KiB and stays.
+//! **The twin**: hyper as `axum::serve` sets it up: its own buffer, which grows to
+//! 400 KiB and stays.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -103,6 +104,6 @@ async fn idle(service: &Service, buffer: usize) -> Result<Sample> {
         })
     });
     let held = held.await?.split_off(WARM_UPS);
-    let metric = format!("connection_{}k", buffer / 1024);
+    let metric = format!("unit_{}k", buffer / 1024);
     Ok(Sample::new("connection", held).share_of(&metric, cost(buffer)))
 }

@@ -202,6 +202,7 @@ pub const ALL: &[Pattern] = &[
         exports: "/// The connection's other end, in a request's extensions.\n\
                   #[derive(Clone, Copy, Debug)]\n\
                   pub struct Peer(pub std::net::SocketAddr);",
+        metrics: &["unit_8k", "unit_16k", "unit_64k"],
         ..NOTHING
     },
     Pattern {

@@ -230,12 +230,9 @@ impl Out<'_> {
     }
 
     fn budgets(&self, pattern: &Pattern) -> Result<String> {
-        let of_all = budgets::of(&self.read("budgets.toml")?, pattern.name, pattern.metrics)?;
-        match of_all.is_empty() {
-            // The service measures it as a part of another case.
-            true => self.read(&format!("xtask/take/{}.toml", pattern.name)),
-            false => Ok(of_all),
-        }
+        let budgets = budgets::of(&self.read("budgets.toml")?, pattern.name, pattern.metrics)?;
+        ensure!(!budgets.is_empty(), "budgets.toml has no case {}", pattern.name);
+        Ok(budgets)
     }
 }
 
