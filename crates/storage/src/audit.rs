@@ -225,3 +225,22 @@ fn lines(piece: &[Event]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_leaves_the_rest_in_the_queue() {
+        let (queue, writer) = queue(4 * BATCH);
+        let event = Event { file_id: Uuid::nil(), at: OffsetDateTime::UNIX_EPOCH };
+        (0..3 * BATCH).for_each(|_| queue.record(event));
+        // Nobody listens there: the first batch is tried again and again.
+        let pool = PgPool::connect_lazy("postgres://127.0.0.1:1/nowhere").unwrap();
+        let mut writing = std::pin::pin!(writer.run(pool, CancellationToken::new()));
+        let taken = tokio::time::timeout(Duration::from_millis(50), &mut writing).await;
+        assert!(taken.is_err(), "it ended");
+        assert_eq!(queue.free(), 2 * BATCH);
+        assert_eq!((queue.written(), queue.dropped()), (0, 0));
+    }
+}

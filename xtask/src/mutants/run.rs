@@ -93,6 +93,9 @@ impl Bench<'_> {
                 .args(["--workspace", "--message-format=json-render-diagnostics"])
                 .current_dir(self.tree)
                 .env("CARGO_TARGET_DIR", &self.target)
+                // rustc has failed on what it had kept of the mutant before, and a mutant
+                // that does not compile says nothing.
+                .env("CARGO_INCREMENTAL", "0")
                 .stdout(Stdio::from(writer))
                 .stderr(Stdio::from(errors));
         })?;
