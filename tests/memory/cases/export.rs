@@ -24,7 +24,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use handler::App;
-use handler::page::{PAGE, cost};
+use handler::page::{EXPORT, cost};
 use meter::{Report, Sample};
 use serde::Serialize;
 use server::connection;
@@ -151,7 +151,7 @@ impl Export {
     /// included, at the worst of many positions.
     async fn stalled_reader(&self) -> Result<Sample> {
         // By the golden section: see download.rs.
-        let step = PAGE as u64 * 89 / 144;
+        let step = EXPORT as u64 * 89 / 144;
         let stops = || (0..POSITIONS).map(|position| position * step);
         let mut worst = Vec::new();
         for _ in 0..measure::REPETITIONS {
@@ -244,9 +244,8 @@ impl Subject for Export {
             let mut left = length;
             for _ in 0..SLOW_PAGES {
                 let page = match &mut left {
-                    Some(left) => {
-                        std::mem::replace(left, left.saturating_sub(PAGE as u64)).min(PAGE as u64)
-                    }
+                    Some(left) => std::mem::replace(left, left.saturating_sub(EXPORT as u64))
+                        .min(EXPORT as u64),
                     None => client.chunk_begin().await?,
                 };
                 slowly(&mut client, page, &mut hasher).await?;

@@ -41,10 +41,11 @@ fn main() -> std::io::Result<()> {
     })
 }
 
-/// `live N resident N`, in bytes, as near to each other in time as can be.
+/// `live N resident N`, in bytes, as near to each other in time as can be; of what is
+/// resident, what no file backs.
 fn tell() {
     while let Ok(now) = resident(std::process::id()) {
-        eprintln!("live {} resident {}", snapshot().live, now.now);
+        eprintln!("live {} resident {}", snapshot().live, now.anonymous);
         std::thread::sleep(Duration::from_millis(10));
     }
 }
