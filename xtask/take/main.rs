@@ -41,13 +41,9 @@ fn hold() -> Result<ExitCode> {
     let budgets = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.toml");
     let budgets = Budgets::parse(&std::fs::read_to_string(budgets)?)?;
     println!("{}: {}", cases::CASE.name, cases::CASE.about);
-    // Both at once: each counts what is its own.
-    let [pattern, twin] = std::thread::scope(|scope| {
-        let measured = ["pattern", "twin"].map(|variant| {
-            let child = move || child(variant).map_err(|error| format!("{variant}: {error:#}"));
-            scope.spawn(child)
-        });
-        measured.map(|report| report.join().unwrap_or_else(|_| Err("a panic".to_owned())))
+    let [pattern, twin] = ["pattern", "twin"].map(|variant| {
+        let report = child(variant);
+        report.map_err(|error| format!("{variant}: {error:#}"))
     });
     let run = Run { case: cases::CASE.name.to_owned(), pattern, twin };
     let judgement = judge(&budgets, &[run], true);
