@@ -67,7 +67,7 @@ async fn held<T>(name: usize, keep: impl Fn(Row) -> Result<T>) -> Result<Sample>
                 name: "n".repeat(name),
                 content_type: CONTENT_TYPE.to_owned(),
                 size: i64::try_from(size)?,
-                sha256: vec![7; 32],
+                sha256: [7; 32],
                 revision: 1,
                 created_at: at,
                 updated_at: at,

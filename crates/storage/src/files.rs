@@ -43,7 +43,6 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: &NewFile) -> Result<Fil
     let made = answered(made).await?;
     let NewFile { id, name, content_type, size, sha256 } = file.clone();
     let (revision, created_at, updated_at) = (made.revision, made.created_at, made.updated_at);
-    let sha256 = sha256.to_vec();
     Row { id, name, content_type, size, sha256, revision, created_at, updated_at }.try_into()
 }
 
@@ -54,8 +53,9 @@ pub async fn insert(executor: impl PgExecutor<'_>, file: &NewFile) -> Result<Fil
 pub async fn get(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<FileRecord>, Error> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, name, content_type, size, sha256, revision, created_at, updated_at
-         FROM files WHERE id = $1 LIMIT 1",
+        r#"SELECT id, name, content_type, size, sha256 AS "sha256: [u8; 32]", revision,
+                  created_at, updated_at
+           FROM files WHERE id = $1 LIMIT 1"#,
         id,
     )
     .fetch_optional(executor);
@@ -79,8 +79,9 @@ pub fn page<'e>(
     let after = after.unwrap_or(Uuid::max());
     sqlx::query_as!(
         Row,
-        "SELECT id, name, content_type, size, sha256, revision, created_at, updated_at
-         FROM files WHERE id < $1 ORDER BY id DESC LIMIT $2",
+        r#"SELECT id, name, content_type, size, sha256 AS "sha256: [u8; 32]", revision,
+                  created_at, updated_at
+           FROM files WHERE id < $1 ORDER BY id DESC LIMIT $2"#,
         after,
         i64::from(limit),
     )
@@ -101,10 +102,11 @@ pub async fn rename(
 ) -> Result<Option<FileRecord>, Error> {
     let row = sqlx::query_as!(
         Row,
-        "UPDATE files
-         SET name = $3, revision = revision + 1, updated_at = greatest(updated_at, now())
-         WHERE id = $1 AND revision = coalesce($2, revision)
-         RETURNING id, name, content_type, size, sha256, revision, created_at, updated_at",
+        r#"UPDATE files
+           SET name = $3, revision = revision + 1, updated_at = greatest(updated_at, now())
+           WHERE id = $1 AND revision = coalesce($2, revision)
+           RETURNING id, name, content_type, size, sha256 AS "sha256: [u8; 32]", revision,
+                     created_at, updated_at"#,
         id,
         revision,
         name,

@@ -33,9 +33,8 @@ use tower_http::compression::CompressionLayer;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{HOST, Home, Rig};
+use crate::rig::application::{HOST, Home, Rig, settled};
 use crate::rig::measure::REPETITIONS;
-use crate::rig::service::quiet;
 use crate::rig::{self, Service};
 
 pub const CASE: Case = Case {
@@ -103,10 +102,7 @@ async fn stalled(rig: &Rig, service: &Service, coding: &str) -> Result<(usize, f
         client.answered().await;
         clients.push(client);
     }
-    let live = quiet().await?;
-    let pool = &rig.application.app.pool;
-    let (idle, size) = (pool.num_idle(), pool.size() as usize);
-    ensure!(idle == size, "{} of the pool's connections wait for readers", size - idle);
+    let live = settled(&rig.application.app.pool).await?;
     let mut encoded = 0;
     for client in &mut clients {
         encoded += usize::from(client.fields("200").await?.contains("content-encoding: gzip"));

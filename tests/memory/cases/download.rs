@@ -30,7 +30,7 @@ use streaming::download::cost;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{HOST, Home, Rig};
+use crate::rig::application::{HOST, Home, Rig, returned};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, Client, MIB, Operation, Service};
@@ -141,15 +141,6 @@ impl Download {
             trickle(&mut client, size - stop, &mut hasher).await?;
             Ok(client)
         })
-    }
-}
-
-/// Waits until the pool has its connections back: each return is a task of 7,424
-/// bytes, which is the pool's cost, and not a download's. The database may take
-/// its time to answer the ping in it.
-async fn returned(pool: &PgPool) {
-    while pool.num_idle() < pool.size() as usize {
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -18,13 +18,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use handler::App;
-use handler::page::{EXPORT, cost};
+use handler::page::{PAGE, cost};
 use meter::{Report, Sample};
 use serde::Serialize;
 use server::connection;
@@ -34,7 +34,7 @@ use storage::PgPool;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{Home, Rig};
+use crate::rig::application::{Home, Rig, settled};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, Client, Operation, Service, rows};
@@ -151,7 +151,7 @@ impl Export {
     /// included, at the worst of many positions.
     async fn stalled_reader(&self) -> Result<Sample> {
         // By the golden section: see download.rs.
-        let step = EXPORT as u64 * 89 / 144;
+        let step = PAGE as u64 * 89 / 144;
         let stops = || (0..POSITIONS).map(|position| position * step);
         let mut worst = Vec::new();
         for _ in 0..measure::REPETITIONS {
@@ -173,8 +173,7 @@ impl Export {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 client.body(1024, &mut hasher).await?;
             }
-            let returned = tokio::time::timeout(Duration::from_secs(5), returned(&pool)).await;
-            returned.context("a pooled connection is held for a client that does not read")?;
+            settled(&pool).await?;
             Ok(client)
         })
     }
@@ -199,13 +198,6 @@ async fn begin(call: rig::service::Call) -> Result<Client> {
     client.send(HEAD.as_bytes()).await?;
     client.any_head("200").await?;
     Ok(client)
-}
-
-/// Waits until the pool has all its connections back.
-async fn returned(pool: &PgPool) {
-    while pool.num_idle() < pool.size() as usize {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 const HEAD: &str = "GET /v1/files/export HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
@@ -244,8 +236,9 @@ impl Subject for Export {
             let mut left = length;
             for _ in 0..SLOW_PAGES {
                 let page = match &mut left {
-                    Some(left) => std::mem::replace(left, left.saturating_sub(EXPORT as u64))
-                        .min(EXPORT as u64),
+                    Some(left) => {
+                        std::mem::replace(left, left.saturating_sub(PAGE as u64)).min(PAGE as u64)
+                    }
                     None => client.chunk_begin().await?,
                 };
                 slowly(&mut client, page, &mut hasher).await?;

@@ -22,7 +22,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use handler::App;
 use handler::page::cost;
-use meter::{Report, Sample};
+use meter::{Probe, Report, Sample};
 use serde::{Deserialize, Serialize};
 use server::connection;
 use sha2::{Digest as _, Sha256};
@@ -31,7 +31,7 @@ use storage::PgPool;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{HOST, Home, Rig};
+use crate::rig::application::{HOST, Home, Rig, returned};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, Operation, Service, rows};
@@ -152,8 +152,36 @@ impl List {
         let curve = samples[0].curve.as_ref();
         let last = curve.and_then(|curve| curve.points.last()).context("no curve")?.y;
         samples.push(Sample::new("page", vec![last]));
+        samples.push(self.row_allocs().await?);
         samples.push(in_flight);
         Ok(samples)
+    }
+
+    /// `row_allocs`: what one more record in a page allocates, from 10 to 100;
+    /// reallocations count. Of several requests each, since what the database sends
+    /// comes in pieces, now one more, now one less.
+    async fn row_allocs(&self) -> Result<Sample> {
+        let mut client = self.service.call().begin();
+        let mut page = vec![0; 128 * 1024];
+        let mut allocs = async |limit: u64| -> Result<f64> {
+            let head = format!("GET /v1/files?limit={limit} HTTP/1.1\r\n{HOST}\r\n");
+            let probe = Probe::start();
+            for _ in 0..PAGES {
+                client.send(head.as_bytes()).await?;
+                let length = usize::try_from(client.head("200").await?)?;
+                ensure!(length <= page.len(), "a page of {length} bytes");
+                client.body_into(&mut page[..length]).await?;
+                returned(&self.pool).await;
+            }
+            let used = probe.read();
+            Ok((used.allocs + used.reallocs) as f64 / f64::from(PAGES))
+        };
+        allocs(100).await?;
+        let mut each = Vec::new();
+        for _ in 0..measure::REPETITIONS {
+            each.push((allocs(100).await? - allocs(10).await?) / 90.0);
+        }
+        Ok(Sample::new("row_allocs", each))
     }
 
     async fn grow(&self, count: u64) -> Result<()> {
@@ -163,6 +191,9 @@ impl List {
         Ok(())
     }
 }
+
+/// Pages that are asked for, to count what each allocates.
+const PAGES: u32 = 20;
 
 /// So long that all clients in flight hold a page at the same time.
 const HOLD: Duration = Duration::from_millis(20);

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
@@ -14,6 +15,7 @@ use http_body::Body as HttpBody;
 use server::connection::{Settings, Shutdown};
 use server::registry::Connections;
 use server::{Application, Config};
+use storage::PgPool;
 use storage::files::NewFile;
 use tests::database::Scratch;
 use tower::Service as TowerService;
@@ -21,6 +23,7 @@ use uuid::Uuid;
 
 use super::Service;
 use super::content::{Content, Digest, digest_of};
+use super::service::quiet;
 
 /// Where a pipe's client seems to be.
 pub const PEER: SocketAddr =
@@ -190,4 +193,28 @@ impl Rig {
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// Until every connection is back in its pool: each return is a task of 7,424 bytes,
+/// which is the pool's cost, and the database may take its time to answer the ping in it.
+pub async fn returned(pool: &PgPool) {
+    while pool.num_idle() < pool.size() as usize {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What is live once no query is under way either: on a busy machine nothing changes
+/// while the database has no turn.
+pub async fn settled(pool: &PgPool) -> Result<usize> {
+    let settled = async {
+        loop {
+            returned(pool).await;
+            let live = quiet().await?;
+            if pool.num_idle() == pool.size() as usize {
+                return Ok(live);
+            }
+        }
+    };
+    let settled = tokio::time::timeout(Duration::from_secs(30), settled).await;
+    settled.context("a pooled connection is held for a client that does not read")?
 }
