@@ -68,7 +68,7 @@ fn explain(arguments: &[String]) -> Result<()> {
     rig::run(database::sweep())?;
     let folder = tempfile::tempdir()?;
     for variant in [Variant::Pattern, Variant::Twin] {
-        eprintln!("{name} {variant}: running under the profiler, some times slower than else");
+        eprintln!("{name} {variant}: running under the profiler, several times slower than usual");
         let file = folder.path().join(format!("{variant}.json"));
         child::spawn(name, variant, Some(&file)).with_context(|| format!("{name} {variant}"))?;
         let profile = serde_json::from_str(&std::fs::read_to_string(&file)?)?;

@@ -1,7 +1,7 @@
 //! Memory tests: one file a pattern, with the naive twin that must fail.
 //!
 //! - `cargo xtask memtest [CASE…]` prints the table and holds budgets.toml.
-//! - `cargo test` runs a trial a case; the usual filters work.
+//! - `cargo xtask test` runs a trial a case, in the release profile.
 //! - `explain CASE` (with the feature of that name) tells where the peak was allocated.
 //! - `sweep` drops the databases that interrupted runs left.
 //! - `child CASE VARIANT` measures one variant, and is what both start: a fresh

@@ -42,7 +42,7 @@ fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<E
         if !options.cargo.iter().take_while(|argument| *argument != "--").any(names_a_package) {
             cargo.arg("--workspace");
         }
-        cargo.args(&options.cargo).env("DATABASE_URL", url).env("SERVER_BIN", binary);
+        cargo.args(&options.cargo).env("DATABASE_URL", url).env("SERVER_BIN", &binary);
         if let Database::Private(cluster) = database {
             // For devdb's own tests, which start others: what was fetched once is enough.
             cargo.env("PG_BIN_DIR", cluster.bin_dir());
@@ -54,15 +54,15 @@ fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<E
         return Ok(child::exit_code(status));
     }
     match binary::memory_tests(signals)? {
-        Built::Binary(memory) => trials(&memory, &database.url("postgres")?, signals),
+        Built::Binary(memory) => trials(&memory, &binary, &database.url("postgres")?, signals),
         Built::Failed(status) => Ok(child::exit_code(status)),
     }
 }
 
 /// A trial for each memory case.
-fn trials(memory: &Path, url: &str, signals: &Signals) -> Result<ExitCode> {
+fn trials(memory: &Path, server: &Path, url: &str, signals: &Signals) -> Result<ExitCode> {
     let mut child = Leash::spawn(EndSignal::Terminate, memory, |command| {
-        command.env("DATABASE_URL", url);
+        command.env("DATABASE_URL", url).env("SERVER_BIN", server);
     })
     .context("the memory tests do not start")?;
     child::finish(&mut child, signals).map(child::exit_code)

@@ -29,8 +29,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that has answered the ping of its release so shortly ago is not asked
-/// again before its next use. Each page of an export takes one afresh: a third of its
-/// time was this ping's.
+/// again before its next use: each page of an export takes one afresh. One that dies
+/// meanwhile fails its query, and the client is told 503. Held by `faults` database.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection that has been unused for this long is closed.

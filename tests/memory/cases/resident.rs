@@ -9,7 +9,7 @@
 //!
 //! **The bound**: MiBs, whatever passes through; as before 5 s after a burst. And the
 //! factor from heap to resident memory, which the plan uses for every term
-//! (`budget::HEAP_TO_RESIDENT_PERCENT`).
+//! (`budget::plan::HEAP_TO_RESIDENT_PERCENT`).
 //!
 //! **The twin**: the body as `Bytes`, the file read whole, and an allocator as it
 //! comes: `tests/src/bin/naive.rs`.
@@ -78,8 +78,9 @@ fn service(home: &Home, program: impl AsRef<std::ffi::OsStr>) -> Result<Process>
 }
 
 async fn pattern(home: &Home) -> Result<Report> {
-    let binary = std::env::var_os("SERVER_BIN")
-        .context("SERVER_BIN is not set: `cargo xtask memtest` builds the server, and sets it")?;
+    let binary = std::env::var_os("SERVER_BIN").context(
+        "SERVER_BIN is not set: `cargo xtask memtest` and `test` build the server, and set it",
+    )?;
     let pool = storage::PgPool::connect(&home.url()).await?;
     rows::grow(&pool, RECORDS).await?;
     pool.close().await;

@@ -1,6 +1,6 @@
 //! The naive twin as a server: what many a starter project does. The body is
 //! taken as `Bytes`, the file is read whole. It exists to be killed in the
-//! memory limit that the service survives.
+//! memory limit that the service survives, and to show what stays resident.
 #![expect(clippy::unwrap_used, reason = "a twin, never part of the product")]
 
 use std::path::PathBuf;

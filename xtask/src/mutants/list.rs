@@ -58,7 +58,7 @@ impl Edit {
         ensure!(!old.is_empty() && old != new, "{file}: nothing is replaced");
         match text.matches(old.as_str()).count() {
             1 => Ok(text.replacen(old, new, 1)),
-            count => bail!("{file} has {count} times, where once is needed: {old}"),
+            count => bail!("{file} has it {count} times, and must have it once: {old}"),
         }
     }
 }

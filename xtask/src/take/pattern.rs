@@ -37,13 +37,13 @@ const NOTHING: Pattern = Pattern {
     postgres: false,
 };
 
-/// Every pattern that stands alone, in the order of the README.
+/// Every pattern that stands alone.
 ///
 /// Not here: `list`, which sends the pages of `export`; staged files and the quota,
 /// which come with `upload`; publish, sweep and fsck, the middleware (the case
 /// `response`), the plan and the limits, each of which is made of this service's
-/// handlers, store and database together; `cleanup` and `soak`, which are cases of the
-/// whole service and no pattern.
+/// handlers, store and database together; `cleanup`, `soak` and `resident`, which are
+/// cases of the whole service and no pattern.
 pub const ALL: &[Pattern] = &[
     Pattern {
         name: "upload",

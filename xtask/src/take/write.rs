@@ -29,8 +29,9 @@ const MORE_OF_THE_RIG: [(&str, &str, &str); 3] = [
 
 /// What ends its manifest.
 const END: &str = "
-# It is a workspace of its own.
+# It is a workspace of its own; what it stands on has its tests where it comes from.
 [workspace]
+exclude = [\"crates\"]
 
 [profile.dev]
 debug = \"line-tables-only\"
