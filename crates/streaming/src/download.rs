@@ -124,40 +124,28 @@ struct Check {
 }
 
 impl<G: Send + Sync + 'static> Reader<G> {
-    /// The next chunk, if the page cache has it.
+    /// Fills `chunk` if the page cache has all of it.
     #[cfg(target_os = "linux")]
-    fn read_cached(&mut self, remaining: u64) -> Option<io::Result<Bytes>> {
-        if !self.tries {
-            return None;
-        }
-        let mut bytes = vec![0; self.len(remaining)];
-        match cached::read(&self.file, &mut bytes, self.offset) {
-            Cached::All => Some(self.checked(bytes, remaining)),
-            Cached::NotAll => None,
-            Cached::Unsupported => {
-                self.tries = false;
-                None
-            }
-        }
+    fn fill_cached(&mut self, chunk: &mut [u8]) -> bool {
+        let cached = self.tries.then(|| cached::read(&self.file, chunk, self.offset));
+        self.tries &= cached != Some(Cached::Unsupported);
+        cached == Some(Cached::All)
     }
 
     /// Elsewhere nobody knows.
     #[cfg(not(target_os = "linux"))]
-    fn read_cached(&mut self, _: u64) -> Option<io::Result<Bytes>> {
-        None
+    fn fill_cached(&mut self, _: &mut [u8]) -> bool {
+        false
     }
 
-    /// The next chunk, however long the disk takes.
-    fn read(mut self, remaining: u64) -> io::Result<(Self, Bytes)> {
-        let mut bytes = vec![0; self.len(remaining)];
-        self.file.read_exact_at(&mut bytes, self.offset).map_err(|error| match error.kind() {
+    /// Fills `chunk`, however long the disk takes.
+    fn fill(&self, chunk: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(chunk, self.offset).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {
                 io::Error::new(error.kind(), "the content is shorter than it was")
             }
             _ => error,
-        })?;
-        let bytes = self.checked(bytes, remaining)?;
-        Ok((self, bytes))
+        })
     }
 
     fn len(&self, remaining: u64) -> usize {
@@ -220,16 +208,21 @@ impl<G: Send + Sync + 'static> Body for Download<G> {
             match std::mem::replace(&mut this.state, State::Done) {
                 State::Ready(mut reader) if this.remaining > 0 => {
                     let remaining = this.remaining;
-                    match reader.read_cached(remaining) {
-                        Some(Ok(bytes)) => return Poll::Ready(Some(Ok(this.sent(reader, bytes)))),
-                        Some(Err(error)) => {
-                            this.close(reader);
-                            return Poll::Ready(Some(Err(error)));
+                    let mut chunk = vec![0; reader.len(remaining)];
+                    if reader.fill_cached(&mut chunk) {
+                        match reader.checked(chunk, remaining) {
+                            Ok(bytes) => return Poll::Ready(Some(Ok(this.sent(reader, bytes)))),
+                            Err(error) => {
+                                this.close(reader);
+                                return Poll::Ready(Some(Err(error)));
+                            }
                         }
-                        None => {}
                     }
-                    let read = this.tasks.spawn_blocking(move || reader.read(remaining));
-                    this.state = State::Reading(read);
+                    this.state = State::Reading(this.tasks.spawn_blocking(move || {
+                        reader.fill(&mut chunk)?;
+                        let bytes = reader.checked(chunk, remaining)?;
+                        Ok((reader, bytes))
+                    }));
                 }
                 State::Reading(mut read) => match Pin::new(&mut read).poll(cx) {
                     Poll::Pending => {
