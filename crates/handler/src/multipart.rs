@@ -114,9 +114,7 @@ pub async fn receive_all(
     let demand = Demand::default();
     let frames = Frames { body, demand: demand.clone() };
     let mut form = Multipart::with_constraints(frames, boundary, Constraints::new());
-    let max_size = limits.max_size;
-    let mut limits = limits;
-    let (mut parts, mut others) = (Vec::new(), MAX_OTHERS);
+    let (mut parts, mut others, mut left) = (Vec::new(), MAX_OTHERS, limits.max_size);
     loop {
         demand.set_left(MAX_HEAD);
         let next = poll_fn(|cx| demand.poll(cx, |cx| form.poll_next_field(cx)));
@@ -139,8 +137,8 @@ pub async fn receive_all(
             return Err(Problem::invalid(format!("a form has {MAX_FILES} files at most")));
         }
         let demand = demand.clone();
-        let part = receive_part(store, field, demand, limits, max_size, permit.clone()).await?;
-        limits.max_size -= part.received.size;
+        let part = receive_part(store, field, demand, limits, left, permit.clone()).await?;
+        left -= part.received.size;
         parts.push(part);
     }
     if parts.is_empty() {
@@ -149,26 +147,28 @@ pub async fn receive_all(
     Ok(parts)
 }
 
+/// Receives a part, of which `left` bytes may come of what `limits` allow all together.
 async fn receive_part(
     store: &LocalStore,
     field: Field<'static>,
     demand: Demand,
     limits: UploadLimits,
-    max_size: u64,
+    left: u64,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Part, Problem> {
     let name = name::check(field.file_name().unwrap_or_default().to_owned())?;
     let content_type = content_type::check(field.headers())?;
     let expected = repr_digest::expected(field.headers())?;
     let content = StreamBody::new(Demanding { field, demand }.map_ok(Frame::data));
-    let received = receive(store, content, limits, permit).await;
+    let of_part = UploadLimits { max_size: left, ..limits };
+    let received = receive(store, content, of_part, permit).await;
     let received = received.map_err(|error| match error {
         UploadError::Body(error) => match error.downcast::<multer::Error>() {
             Ok(error) => problem(*error),
             Err(error) => UploadError::Body(error).into(),
         },
         // Of all files together; what the others have left of it says nothing.
-        UploadError::TooLarge { .. } => Problem::too_large(max_size),
+        UploadError::TooLarge { .. } => Problem::too_large(limits.max_size),
         error => error.into(),
     })?;
     repr_digest::compare(expected, received.sha256)?;
