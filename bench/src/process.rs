@@ -25,9 +25,10 @@ impl Usage {
         for id in tree(id) {
             let Some(stat) = Stat::read(id) else { continue };
             usage.cpu += stat.ticks / TICKS;
-            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-            usage.peak += kib(&status, "VmHWM:") * 1024;
-            usage.anonymous += kib(&status, "RssAnon:") * 1024;
+            // One that has just ended holds nothing.
+            let Ok(resident) = meter::resident(id) else { continue };
+            usage.peak += resident.peak;
+            usage.anonymous += resident.anonymous;
         }
         usage
     }
@@ -62,11 +63,6 @@ impl Stat {
         let number = |index: usize| fields.get(index)?.parse::<u32>().ok();
         Some(Self { parent: number(1)?, ticks: f64::from(number(11)?) + f64::from(number(12)?) })
     }
-}
-
-fn kib(status: &str, field: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         }
     }
     let mut target = Target::start(command);
-    let idle = target.status("VmRSS");
+    let idle = target.resident().now;
     let address = target.address;
 
     let config = Cli::parse_from(["server"]).config;
@@ -112,7 +112,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     println!(
         "one upload: {:.1} s; peak {}",
         begin.elapsed().as_secs_f64(),
-        Mib(target.status("VmHWM"))
+        Mib(target.resident().peak)
     );
 
     let stalled: Vec<_> =
@@ -230,9 +230,9 @@ fn in_use(term: Term, config: &server::Config) -> Term {
 /// Samples until `done`: what the server holds, and how fast it answers.
 fn watch(target: &Target, group: Option<&Group>, peak: &Mutex<Peak>, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
-        let resident = target.status("VmRSS");
+        let resident = target.resident().now;
         let anonymous =
-            group.map_or_else(|| target.status("RssAnon"), |group| group.anonymous().unwrap());
+            group.map_or_else(|| target.resident().anonymous, |group| group.anonymous().unwrap());
         let sockets = match group {
             Some(group) => group.sockets().unwrap(),
             None => target.sockets().unwrap_or(0),

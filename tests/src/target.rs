@@ -9,6 +9,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use meter::{Resident, resident};
+
 /// How long a server may take to say where it listens.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,15 +87,13 @@ impl Target {
         self.child.id()
     }
 
-    /// A field of /proc/PID/status that is given in kB, in bytes: `VmRSS`,
-    /// `VmHWM`, `RssAnon`.
+    /// What it holds of the machine's memory.
+    ///
+    /// # Panics
+    /// Where it has ended.
     #[must_use]
-    pub fn status(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
+    pub fn resident(&self) -> Resident {
+        resident(self.child.id()).unwrap()
     }
 
     /// What the kernel holds for its sockets, in bytes, as `ss` tells: received
@@ -174,7 +174,8 @@ impl Drop for Target {
 }
 
 /// The address in the line that tells it.
-fn address(line: &str) -> Option<SocketAddr> {
+#[must_use]
+pub fn address(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on http://")?;
     rest.split(['"', ' ']).next()?.parse().ok()
 }

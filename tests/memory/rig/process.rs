@@ -48,9 +48,7 @@ impl Process {
         let (begin, mut last) = (Instant::now(), String::new());
         while let Some(left) = PATIENCE.checked_sub(begin.elapsed()) {
             let Ok(line) = said.recv_timeout(left) else { break };
-            let address = line.split_once("listening on http://").map(|(_, rest)| rest);
-            if let Some(text) = address.and_then(|rest| rest.split(['"', ' ']).next()) {
-                let address = text.parse()?;
+            if let Some(address) = tests::target::address(&line) {
                 return Ok(Self { leash, said, address });
             }
             last = line;
