@@ -59,6 +59,19 @@ async fn a_connection_keeps_few_statements_and_each_has_a_deadline(database: PgP
     service.end().await;
 }
 
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_connection_that_died_unused_is_replaced_before_its_use(database: PgPool) {
+    let mut wire = Wire::to(&database).await;
+    let service = Service::start(&database, &["--database-url", wire.url()]).await;
+    let file = service.store("a", "hello").await;
+    wire.cut().await;
+    wire.mend().await;
+    tokio::time::sleep(storage::pool::FRESH + Duration::from_millis(100)).await;
+    assert_eq!(service.ask(Request::get("/v1/files")).await.status, 200);
+    assert_eq!(service.ask(Request::get(&file.content)).await.text(), "hello");
+    service.end().await;
+}
+
 /// As where a firewall has forgotten them: nothing comes, and nothing says that it
 /// won't.
 #[sqlx::test(migrator = "storage::MIGRATOR")]

@@ -30,8 +30,9 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that has answered the ping of its release so shortly ago is not asked
 /// again before its next use: each page of an export takes one afresh. One that dies
-/// meanwhile fails its query, and the client is told 503. Held by `faults` database.
-const FRESH: Duration = Duration::from_secs(1);
+/// meanwhile fails its query, and the client is told 503; one that died before is
+/// replaced unseen. Held by `tests/http`: database.
+pub const FRESH: Duration = Duration::from_secs(1);
 
 /// A connection that has been unused for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);

@@ -24,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(420);
 /// The same where a hang is what is looked for: no test that ends takes as long.
 const HANG: Duration = Duration::from_secs(90);
 
+/// The memory case that is about the server's binary.
+const RESIDENT: &str = "resident";
+
 /// What tests need to be run.
 pub struct Bench<'a> {
     pub signals: &'a Signals,
@@ -39,6 +42,12 @@ pub struct Bench<'a> {
 /// Binaries that were built, by target.
 pub struct Built(BTreeMap<String, PathBuf>);
 
+impl Built {
+    fn server(&self) -> Option<&Path> {
+        self.0.get("server").map(PathBuf::as_path)
+    }
+}
+
 impl Bench<'_> {
     /// Builds what `claims` need. None where the code does not compile: the log says
     /// why.
@@ -47,7 +56,10 @@ impl Bench<'_> {
         let (mut libs, mut server) = (BTreeSet::new(), false);
         for claim in claims {
             match claim {
-                Claim::Memory { .. } => drop(tests.insert("memory")),
+                Claim::Memory { case, .. } => {
+                    tests.insert("memory");
+                    server |= case == RESIDENT;
+                }
                 Claim::Test { suite: Suite { package, target }, .. } if target == "lib" => {
                     libs.insert(package.as_str());
                 }
@@ -123,7 +135,7 @@ impl Bench<'_> {
             }
         }
         for (case, metrics) in cases {
-            let outcome = self.case(&built.0["memory"], case, hangs, log)?;
+            let outcome = self.case(built, case, hangs, log)?;
             for metric in metrics {
                 let claim =
                     Claim::Memory { case: case.to_owned(), metric: metric.map(str::to_owned) };
@@ -136,8 +148,7 @@ impl Bench<'_> {
                 target => target.to_owned(),
             };
             let arguments = names.iter().copied().chain(["--exact"]).map(OsString::from);
-            let server = built.0.get("server").map(PathBuf::as_path);
-            let outcome = self.program(&built.0[&key], arguments, server, hangs, log)?;
+            let outcome = self.program(&built.0[&key], arguments, built.server(), hangs, log)?;
             for name in names {
                 let claim = Claim::Test { suite: suite.clone(), name: name.to_owned() };
                 said.insert(claim, told(&outcome, name));
@@ -147,9 +158,9 @@ impl Bench<'_> {
     }
 
     /// Measures the pattern of a memory case: what the twin does is the same.
-    fn case(&self, binary: &Path, case: &str, hangs: bool, log: &Path) -> Result<Measured> {
+    fn case(&self, built: &Built, case: &str, hangs: bool, log: &Path) -> Result<Measured> {
         let arguments = ["child", case, "pattern"].map(OsString::from);
-        let outcome = self.program(binary, arguments, None, hangs, log)?;
+        let outcome = self.program(&built.0["memory"], arguments, built.server(), hangs, log)?;
         if outcome.hung {
             return Ok(Measured::Hung);
         }
