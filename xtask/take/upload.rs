@@ -3,22 +3,22 @@
 //! **The twin**: the body collected, then written.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
 use meter::Report;
 use pattern::upload::{cost, receive};
 use pattern::{LocalStore, UploadLimits};
 use tempfile::TempDir;
 
 use super::Case;
+use crate::rig::frames::Meeting;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, MIB, Operation, Service};
 
@@ -56,7 +56,7 @@ struct Uploads {
     naive: bool,
     idle: Service,
     number: AtomicU64,
-    meeting: Arc<Meeting>,
+    meeting: Meeting,
 }
 
 impl Uploads {
@@ -64,7 +64,7 @@ impl Uploads {
         let folder = tempfile::tempdir()?;
         let store = LocalStore::open(folder.path(), None)?;
         let (idle, number) = (Service::new(async |_| ()), AtomicU64::new(0));
-        let (folder, meeting) = (Arc::new(folder), Arc::default());
+        let (folder, meeting) = (Arc::new(folder), Meeting::default());
         Ok(Self { folder, store, chunk: CHUNK, naive, idle, number, meeting })
     }
 
@@ -75,8 +75,9 @@ impl Uploads {
     /// An upload that is dropped when it has written a part.
     fn abort(&self) -> Operation {
         let (store, limits) = (self.store.clone(), self.limits());
-        // It waits for nobody.
-        let body = Frames::new(400 * 1024, true, Arc::default());
+        let frame = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 16 * 1024])));
+        let sent = stream::iter((0..25).map(move |_| frame()));
+        let body = StreamBody::new(sent.chain(stream::pending()));
         Box::pin(async move {
             let upload = Box::pin(receive(&store, body, limits, ()));
             let hung = tokio::time::timeout(Duration::from_millis(2), upload).await;
@@ -97,8 +98,7 @@ impl Subject for Uploads {
 
     fn operation(&self, size: u64) -> Operation {
         let (store, limits) = (self.store.clone(), self.limits());
-        let body = Frames::new(size, false, self.meeting.clone());
-        self.meeting.expected.fetch_add(1, Relaxed);
+        let body = self.meeting.body(size);
         let name = format!("naive-{}", self.number.fetch_add(1, Relaxed));
         let path = self.naive.then(|| self.folder.path().join(name));
         Box::pin(async move {
@@ -116,61 +116,7 @@ impl Subject for Uploads {
     }
 
     fn check(&self, _: usize, _: u64) -> Result<()> {
-        self.meeting.expected.store(0, Relaxed);
-        self.meeting.arrived.store(0, Relaxed);
+        self.meeting.end();
         Ok(())
-    }
-}
-
-/// Where all wait for each other, half-way: bodies that cost nothing are so quick that
-/// the first could be done before the last begins.
-#[derive(Default)]
-struct Meeting {
-    expected: AtomicUsize,
-    arrived: AtomicUsize,
-}
-
-/// A body that costs nothing: frames that are part of the program. At its end it
-/// hangs, or not.
-struct Frames {
-    left: u64,
-    half: u64,
-    came: bool,
-    hangs: bool,
-    meeting: Arc<Meeting>,
-}
-
-impl Frames {
-    fn new(size: u64, hangs: bool, meeting: Arc<Meeting>) -> Self {
-        Self { left: size, half: size / 2, came: false, hangs, meeting }
-    }
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
-        if self.left <= self.half {
-            if !std::mem::replace(&mut self.came, true) {
-                self.meeting.arrived.fetch_add(1, Relaxed);
-            }
-            if self.meeting.arrived.load(Relaxed) < self.meeting.expected.load(Relaxed) {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-        match self.left.checked_sub(FRAME.len() as u64) {
-            Some(left) => {
-                self.left = left;
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FRAME)))))
-            }
-            None if self.hangs => Poll::Pending,
-            None => Poll::Ready(None),
-        }
     }
 }

@@ -14,7 +14,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -25,7 +24,6 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
 use handler::App;
-use http_body::Frame;
 use meter::{Report, Sample};
 use server::connection;
 use sha2::{Digest as _, Sha256};
@@ -37,6 +35,7 @@ use uuid::Uuid;
 use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Content;
+use crate::rig::frames::Meeting;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, MIB, Operation, Service};
 
@@ -147,8 +146,8 @@ fn abort(service: &Service) -> Operation {
 /// What one more upload holds, without connection and handler, as a share of
 /// what the formula says.
 async fn unit(rig: &Rig, chunk: usize) -> Result<Sample> {
-    let meeting = Arc::default();
-    let pattern = Receiving { rig, chunk, idle: Service::new(async |_| ()), meeting };
+    let (idle, meeting) = (Service::new(async |_| ()), Meeting::default());
+    let pattern = Receiving { rig, chunk, idle, meeting };
     let sample = measure::peak_per_concurrent(&pattern).await?;
     Ok(sample.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)))
 }
@@ -157,7 +156,7 @@ struct Receiving<'a> {
     rig: &'a Rig,
     chunk: usize,
     idle: Service,
-    meeting: Arc<Meeting>,
+    meeting: Meeting,
 }
 
 impl Subject for Receiving<'_> {
@@ -169,9 +168,7 @@ impl Subject for Receiving<'_> {
         let store = self.rig.application.app.store.clone();
         let limits =
             UploadLimits { max_size: size, chunk: self.chunk, stall: Duration::from_secs(60) };
-        let frames =
-            Frames { left: size, half: size / 2, came: false, meeting: self.meeting.clone() };
-        self.meeting.expected.fetch_add(1, Relaxed);
+        let frames = self.meeting.body(size);
         Box::pin(async move {
             // Boxed here, as it is in a connection's task: it is part of the cost.
             let received = Box::pin(receive(&store, frames, limits, ())).await?;
@@ -181,51 +178,7 @@ impl Subject for Receiving<'_> {
     }
 
     fn check(&self, _: usize, _: u64) -> Result<()> {
-        self.meeting.expected.store(0, Relaxed);
-        self.meeting.arrived.store(0, Relaxed);
+        self.meeting.end();
         Ok(())
-    }
-}
-
-/// Where all wait for each other, half-way: bodies that cost nothing are so quick that
-/// the first could be done before the last begins.
-#[derive(Default)]
-struct Meeting {
-    expected: AtomicUsize,
-    arrived: AtomicUsize,
-}
-
-/// A body that costs nothing: frames of 16 KiB, as hyper's are, that are part
-/// of the program.
-struct Frames {
-    left: u64,
-    half: u64,
-    came: bool,
-    meeting: Arc<Meeting>,
-}
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        static FRAME: [u8; 16 * 1024] = [7; 16 * 1024];
-        if self.left <= self.half {
-            if !std::mem::replace(&mut self.came, true) {
-                self.meeting.arrived.fetch_add(1, Relaxed);
-            }
-            if self.meeting.arrived.load(Relaxed) < self.meeting.expected.load(Relaxed) {
-                cx.waker().wake_by_ref();
-                return std::task::Poll::Pending;
-            }
-        }
-        self.left = match self.left.checked_sub(FRAME.len() as u64) {
-            Some(left) => left,
-            None => return std::task::Poll::Ready(None),
-        };
-        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FRAME)))))
     }
 }

@@ -7,6 +7,7 @@
 pub mod application;
 pub mod client;
 pub mod content;
+pub mod frames;
 pub mod listener;
 pub mod measure;
 pub mod pipe;

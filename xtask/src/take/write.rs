@@ -21,10 +21,11 @@ const TIER: &str = "    tier: Tier::A,\n";
 const RIG: [&str; 5] = ["client.rs", "content.rs", "measure.rs", "pipe.rs", "service.rs"];
 
 /// Those that a case may need beside them: where from, which, and what shows the need.
-const MORE_OF_THE_RIG: [(&str, &str, &str); 3] = [
+const MORE_OF_THE_RIG: [(&str, &str, &str); 4] = [
     ("xtask/take", "http1", "rig::http1"),
     ("xtask/take", "postgres", "postgres::with("),
     ("tests/memory/rig", "rows", "rows::grow("),
+    ("tests/memory/rig", "frames", "rig::frames"),
 ];
 
 /// What ends its manifest.
