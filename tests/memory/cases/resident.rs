@@ -14,7 +14,7 @@
 //! **The twin**: the body as `Bytes`, the file read whole, and an allocator as it
 //! comes: `tests/src/bin/naive.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use budget::plan::HEAP_TO_RESIDENT_PERCENT;
@@ -51,6 +51,9 @@ const LATER: Duration = Duration::from_secs(5);
 
 /// Until a load has come to rest.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// Until clients that left are noticed, on a busy machine.
+const GONE: Duration = Duration::from_secs(20);
 
 /// Records in the table: what an export reads, 50 pages.
 const RECORDS: u64 = 5_000;
@@ -199,6 +202,7 @@ async fn factor(home: &Home) -> Result<Sample> {
         tokio::time::sleep(SETTLED).await;
         let loaded = last(&process)?;
         drop(clients);
+        gone(&process, idle.0)?;
         let (live, resident) = (loaded.0 - idle.0, loaded.1 - idle.1);
         ensure!(live > 8.0 * MIB as f64, "the heap holds {live} B under load: too few to tell");
         factors.push(100.0 * resident / live);
@@ -223,6 +227,16 @@ async fn load(process: &Process, content: &str) -> Result<Vec<Client>> {
     let (mut readers, uploads) = futures_util::try_join!(readers, uploads)?;
     readers.extend(uploads);
     Ok(readers)
+}
+
+/// Waits until what the clients of a load held is freed, and with it their places: the
+/// next ones would be refused.
+fn gone(process: &Process, idle: f64) -> Result<()> {
+    let begin = Instant::now();
+    while last(process)?.0 - idle > MIB as f64 {
+        ensure!(begin.elapsed() < GONE, "after {GONE:?} the clients of a load are still held");
+    }
+    Ok(())
 }
 
 /// What the counting server has said last: heap, and resident.
