@@ -15,6 +15,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{StreamExt, TryStreamExt};
@@ -130,14 +131,14 @@ pub async fn receive_all(
             others = others.checked_sub(1).ok_or_else(|| {
                 Problem::invalid(format!("a form has {MAX_OTHERS} other parts at most"))
             })?;
-            pass_over(Demanding { field, demand: demand.clone() }, limits).await?;
+            pass_over(Demanding { field, demand: demand.clone() }, limits.stall).await?;
             continue;
         }
         if parts.len() == MAX_FILES {
             return Err(Problem::invalid(format!("a form has {MAX_FILES} files at most")));
         }
         let demand = demand.clone();
-        let part = receive_part(store, field, demand, limits, left, permit.clone()).await?;
+        let part = receive_part(store, field, demand, &limits, left, permit.clone()).await?;
         left -= part.received.size;
         parts.push(part);
     }
@@ -152,7 +153,7 @@ async fn receive_part(
     store: &LocalStore,
     field: Field<'static>,
     demand: Demand,
-    limits: UploadLimits,
+    limits: &UploadLimits,
     left: u64,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Part, Problem> {
@@ -160,7 +161,7 @@ async fn receive_part(
     let content_type = content_type::check(field.headers())?;
     let expected = repr_digest::expected(field.headers())?;
     let content = StreamBody::new(Demanding { field, demand }.map_ok(Frame::data));
-    let of_part = UploadLimits { max_size: left, ..limits };
+    let of_part = UploadLimits { max_size: left, ..limits.clone() };
     let received = receive(store, content, of_part, permit).await;
     let received = received.map_err(|error| match error {
         UploadError::Body(error) => match error.downcast::<multer::Error>() {
@@ -184,7 +185,7 @@ fn has_file_name(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn pass_over(mut field: Demanding, limits: UploadLimits) -> Result<(), Problem> {
+async fn pass_over(mut field: Demanding, stall: Duration) -> Result<(), Problem> {
     let passing = async {
         let mut passed = 0;
         while let Some(bytes) = field.next().await {
@@ -195,7 +196,7 @@ async fn pass_over(mut field: Demanding, limits: UploadLimits) -> Result<(), Pro
         }
         Ok(())
     };
-    let passed = tokio::time::timeout(limits.stall, passing).await;
+    let passed = tokio::time::timeout(stall, passing).await;
     passed.map_err(|_| Problem::timed_out("the form stopped coming"))?
 }
 

@@ -23,7 +23,7 @@ use crate::{App, Problem};
 /// 500, 503 or 507. Where the insert was refused, the content is removed. Where
 /// its answer was lost, the records may exist: the content stays, and if there
 /// are no records, the sweep takes it.
-pub async fn publish<G: Send + 'static>(
+pub async fn publish<G: Send + Sync + 'static>(
     app: &Arc<App>,
     staged: Vec<(StagedFile<G>, NewFile)>,
 ) -> Result<Vec<FileRecord>, Problem> {

@@ -76,7 +76,7 @@ async fn raw(
     let name = name::check(name)?;
     let content_type = content_type::check(headers)?;
     let expected = repr_digest::expected(headers)?;
-    let limits = app.upload_limits;
+    let limits = app.upload_limits.clone();
     if body.size_hint().lower() > limits.max_size {
         return Err(Problem::too_large(limits.max_size));
     }
@@ -105,7 +105,7 @@ async fn form(
     }
     app.store.quota().fits(content).map_err(UploadError::from)?;
     let permit = admit(&app)?;
-    let limits = app.upload_limits;
+    let limits = app.upload_limits.clone();
     let parts = multipart::receive_all(&app.store, limits, body, boundary, permit).await?;
     let staged =
         parts.into_iter().map(|part| new_file(part.name, part.content_type, part.received));

@@ -110,7 +110,8 @@ impl Application {
             downloads: limits.downloads,
             upload_limits: UploadLimits {
                 max_size: config.max_upload_size.as_u64(),
-                chunk: size(config.upload_chunk),
+                buffers: limits.buffers,
+                borrow: config.upload_borrow,
                 stall: config.upload_timeout,
             },
             download_chunk: size(config.download_chunk),

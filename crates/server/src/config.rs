@@ -124,6 +124,10 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
     pub upload_chunk: ByteSize,
 
+    /// Buffers of uploads that are not there, which one that is may borrow: fewer trips
+    #[arg(long, env, global = true, default_value_t = 15, value_parser = any_count)]
+    pub upload_borrow: usize,
+
     /// A download's chunk, of which two are held at most
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
     pub download_chunk: ByteSize,
@@ -262,6 +266,10 @@ const MOST: usize = 1_000_000;
 fn count(text: &str) -> Result<usize, String> {
     let count: usize = text.parse().map_err(|_| "expected a number".to_owned())?;
     if (1..=MOST).contains(&count) { Ok(count) } else { Err(format!("expected 1 to {MOST}")) }
+}
+
+fn any_count(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { count(text) }
 }
 
 /// More threads than this wait for each other.

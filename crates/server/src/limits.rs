@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
+use streaming::Buffers;
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::config::size;
 
 /// The semaphores; each permit pays for one unit of a term of the plan.
 #[derive(Clone, Debug)]
@@ -18,8 +20,10 @@ pub struct Limits {
     pub connections: Arc<Semaphore>,
     /// Held by a request, to the end of its response.
     pub requests: Arc<Semaphore>,
-    /// Held by the staged upload, with its buffer.
+    /// Held by the staged upload.
     pub uploads: Arc<Semaphore>,
+    /// One each; see [`Buffers`].
+    pub buffers: Buffers,
     /// Held by the chunks of the download.
     pub downloads: Arc<Semaphore>,
     /// Held by the pages of a list or an export.
@@ -39,6 +43,7 @@ impl Limits {
             connections: semaphore(config.max_connections),
             requests: semaphore(config.max_requests),
             uploads: semaphore(config.max_uploads),
+            buffers: Buffers::new(config.max_uploads, size(config.upload_chunk)),
             downloads: semaphore(config.max_downloads),
             pages: semaphore(config.max_pages),
             // As many as there can be requests; more only where clients leave and

@@ -2,6 +2,7 @@
 //! a response body, through buffers whose size and number are fixed beforehand.
 //!
 //! - [`upload`]: a body becomes a staged file, hashed on the way;
+//! - [`buffers`]: what uploads are received into, and lend each other;
 //! - [`download`]: a file, or a part of one, becomes a body;
 //! - [`paid()`]: bytes that carry what pays for them;
 //! - [`store`]: the folder in which both live; publication by rename;
@@ -13,6 +14,7 @@
 //! buffer lives, in whatever thread. A `tokio::sync::OwnedSemaphorePermit` will
 //! do, and so will `()`.
 
+pub mod buffers;
 #[cfg(target_os = "linux")]
 mod cached;
 pub mod check;
@@ -24,6 +26,7 @@ pub mod store;
 pub mod upload;
 pub mod walk;
 
+pub use buffers::Buffers;
 pub use download::{Content, Download};
 pub use paid::paid;
 pub use quota::Quota;

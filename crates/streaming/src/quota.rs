@@ -13,6 +13,7 @@
 //! What others do in the folder is not seen as it happens. A walk over the content
 //! puts it right ([`Quota::counted`]), to the byte when nothing else moves.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -124,7 +125,7 @@ impl Quota {
 
     /// A reservation of nothing yet.
     pub(crate) fn reserve(&self) -> Reserved {
-        Reserved { quota: self.clone(), bytes: 0, leaving: false }
+        Reserved { quota: self.clone(), bytes: AtomicU64::new(0), leaving: AtomicBool::new(false) }
     }
 
     /// A walk over the content begins now, with no name read yet.
@@ -192,8 +193,9 @@ impl Quota {
 #[derive(Debug)]
 pub(crate) struct Reserved {
     quota: Quota,
-    bytes: u64,
-    leaving: bool,
+    // Read and changed only while the counts are locked.
+    bytes: AtomicU64,
+    leaving: AtomicBool,
 }
 
 impl Reserved {
@@ -208,7 +210,7 @@ impl Reserved {
     /// given up by then, so that of uploads which can't all fit the others can
     /// go on.
     pub(crate) async fn grow(
-        &mut self,
+        &self,
         bytes: u64,
         rest: u64,
         deadline: Instant,
@@ -228,31 +230,31 @@ impl Reserved {
     }
 
     /// Whether they are taken; false where they are only once others have gone.
-    fn try_grow(&mut self, bytes: u64, rest: u64) -> Result<bool, Exceeded> {
+    fn try_grow(&self, bytes: u64, rest: u64) -> Result<bool, Exceeded> {
         let mut counts = self.quota.counts();
         if self.quota.left(&counts, bytes.saturating_add(rest)).is_err() {
             // In one step with the refusal: of two at once, one is told first,
             // and the other sees it.
-            Self::mark(&mut self.leaving, self.bytes, &mut counts);
+            self.mark(&mut counts);
             // What it had itself is free again too.
             return self.quota.left(&counts, u64::MAX).map(|()| false);
         }
         let taken = counts.used().saturating_add(bytes) <= self.quota.0.limit;
         if taken {
             counts.reserved += bytes;
-            self.bytes += bytes;
+            self.bytes.fetch_add(bytes, Relaxed);
         }
         Ok(taken)
     }
 
     /// Says that the file is about to be removed.
-    pub(crate) fn give_up(&mut self) {
-        Self::mark(&mut self.leaving, self.bytes, &mut self.quota.counts());
+    pub(crate) fn give_up(&self) {
+        self.mark(&mut self.quota.counts());
     }
 
-    fn mark(leaving: &mut bool, bytes: u64, counts: &mut Counts) {
-        if !std::mem::replace(leaving, true) {
-            counts.leaving += bytes;
+    fn mark(&self, counts: &mut Counts) {
+        if !self.leaving.swap(true, Relaxed) {
+            counts.leaving += self.bytes.load(Relaxed);
         }
     }
 
@@ -262,33 +264,33 @@ impl Reserved {
     /// Those of `publish`, with the reservation: what becomes of the file is up to
     /// the caller.
     pub(crate) fn publish<E>(
-        mut self,
+        self,
         publish: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), (E, Self)> {
-        let bytes = self.bytes;
+        let bytes = self.bytes.load(Relaxed);
         self.quota.counts().begin_move(bytes);
         let published = publish();
         let mut counts = self.quota.counts();
         counts.moving -= bytes;
         if published.is_ok() {
             counts.content = counts.content.saturating_add(bytes);
-            Self::give_back(&mut self.bytes, self.leaving, &mut counts);
+            self.give_back(&mut counts);
         }
         drop(counts);
         published.map_err(|error| (error, self))
     }
 
     /// The staged file could not be removed: its bytes stay.
-    pub(crate) fn leave(mut self) {
+    pub(crate) fn leave(self) {
         let mut counts = self.quota.counts();
-        counts.left = counts.left.saturating_add(self.bytes);
-        Self::give_back(&mut self.bytes, self.leaving, &mut counts);
+        counts.left = counts.left.saturating_add(self.bytes.load(Relaxed));
+        self.give_back(&mut counts);
     }
 
-    fn give_back(bytes: &mut u64, leaving: bool, counts: &mut Counts) {
-        let bytes = std::mem::take(bytes);
+    fn give_back(&self, counts: &mut Counts) {
+        let bytes = self.bytes.swap(0, Relaxed);
         counts.reserved -= bytes;
-        if leaving {
+        if self.leaving.load(Relaxed) {
             counts.leaving -= bytes;
         }
     }
@@ -296,7 +298,7 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        Self::give_back(&mut self.bytes, self.leaving, &mut self.quota.counts());
+        self.give_back(&mut self.quota.counts());
         self.quota.0.freed.notify_waiters();
     }
 }

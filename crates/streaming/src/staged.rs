@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
@@ -22,9 +23,13 @@ use crate::quota::{Exceeded, Reserved};
 /// of the quota, which are on disk until then.
 ///
 /// It is open and locked for as long as it is staged, so that a sweep, of this
-/// process or another, can tell it from what a crash left.
+/// process or another, can tell it from what a crash left. A write under way has it
+/// too: it goes with the last of both.
 #[derive(Debug)]
-pub struct StagedFile<G: Send + 'static> {
+pub struct StagedFile<G: Send + Sync + 'static>(Arc<Shared<G>>);
+
+#[derive(Debug)]
+struct Shared<G: Send + Sync + 'static> {
     // None once published or handed to the removal.
     inner: Option<Inner<G>>,
     tasks: TaskTracker,
@@ -38,7 +43,7 @@ struct Inner<G> {
     guard: G,
 }
 
-impl<G: Send + 'static> StagedFile<G> {
+impl<G: Send + Sync + 'static> StagedFile<G> {
     /// Creates a new file with a fresh name in `folder`. Blocks.
     ///
     /// # Errors
@@ -53,7 +58,13 @@ impl<G: Send + 'static> StagedFile<G> {
         let file = File::options().write(true).create_new(true).open(&path)?;
         // Where the file system has no locks, the sweep goes by age alone.
         let _ = file.try_lock();
-        Ok(Self { inner: Some(Inner { file, path, reserved, guard }), tasks })
+        let inner = Some(Inner { file, path, reserved, guard });
+        Ok(Self(Arc::new(Shared { inner, tasks })))
+    }
+
+    /// Another hand on it, for a write.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Takes `bytes` of the quota, before they are written; see
@@ -62,12 +73,12 @@ impl<G: Send + 'static> StagedFile<G> {
     /// # Errors
     /// [`Exceeded`].
     pub(crate) async fn grow(
-        &mut self,
+        &self,
         bytes: u64,
         rest: u64,
         deadline: Instant,
     ) -> Result<(), Exceeded> {
-        match &mut self.inner {
+        match &self.0.inner {
             Some(inner) => inner.reserved.grow(bytes, rest, deadline).await,
             None => Ok(()), // published: nothing is written any more
         }
@@ -78,7 +89,7 @@ impl<G: Send + 'static> StagedFile<G> {
     /// # Errors
     /// None is left once it is published, which takes the value.
     pub(crate) fn file(&self) -> io::Result<&File> {
-        self.inner.as_ref().map(|inner| &inner.file).ok_or_else(gone)
+        self.0.inner.as_ref().map(|inner| &inner.file).ok_or_else(gone)
     }
 
     /// Moves the file to `target`, and makes the move durable; gives the guard
@@ -87,8 +98,9 @@ impl<G: Send + 'static> StagedFile<G> {
     /// # Errors
     /// Where the rename failed, the staged file is removed. Where only the sync
     /// of the folder failed, the moved file is: it may not survive a crash.
-    pub(crate) fn publish(mut self, target: &Path) -> io::Result<G> {
-        let Inner { file, path, reserved, guard } = self.inner.take().ok_or_else(gone)?;
+    pub(crate) fn publish(self, target: &Path) -> io::Result<G> {
+        let mut shared = Arc::into_inner(self.0).ok_or_else(gone)?;
+        let Inner { file, path, reserved, guard } = shared.inner.take().ok_or_else(gone)?;
         let published = reserved.publish(|| {
             file.set_modified(SystemTime::now())?;
             fs::rename(&path, target)?;
@@ -107,13 +119,14 @@ impl<G: Send + 'static> StagedFile<G> {
     }
 }
 
+/// What is written at this moment would not be in it: nobody asks then.
 fn gone() -> io::Error {
     io::Error::other("the file is not staged any more")
 }
 
-impl<G: Send + 'static> Drop for StagedFile<G> {
+impl<G: Send + Sync + 'static> Drop for Shared<G> {
     fn drop(&mut self) {
-        let Some(Inner { file, path, mut reserved, guard }) = self.inner.take() else {
+        let Some(Inner { file, path, reserved, guard }) = self.inner.take() else {
             return;
         };
         reserved.give_up();

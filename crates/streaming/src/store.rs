@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -148,7 +149,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// What the file system answers; then neither staged file nor content exist.
-    pub async fn publish<G: Send + 'static>(
+    pub async fn publish<G: Send + Sync + 'static>(
         &self,
         file: StagedFile<G>,
         key: Uuid,
@@ -220,7 +221,21 @@ impl LocalStore {
         T: Send + 'static,
         F: FnOnce() -> io::Result<T> + Send + 'static,
     {
-        match self.tasks.spawn_blocking(work).await {
+        Self::done(&mut self.begin(work)).await
+    }
+
+    /// The same, and goes on meanwhile: see [`LocalStore::done`].
+    pub(crate) fn begin<T, F>(&self, work: F) -> JoinHandle<io::Result<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.tasks.spawn_blocking(work)
+    }
+
+    /// What came of `work` that was begun.
+    pub(crate) async fn done<T>(work: &mut JoinHandle<io::Result<T>>) -> io::Result<T> {
+        match work.await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -3,39 +3,43 @@
 //! **What goes wrong**: a `Bytes` extractor holds the whole body, twice over
 //! while its buffer grows. A `tokio::fs::File` keeps up to 2 MiB a handle.
 //!
-//! **The pattern**: frames are copied into one buffer of a fixed size. When it
-//! is full, buffer, file and hasher move to the blocking pool together, are
-//! hashed and written there, and come back. While they are away the body is not
-//! polled: that is the back-pressure.
+//! **The pattern**: frames are copied into a buffer of a fixed size; what is full is
+//! hashed and written on the blocking pool. Who finds buffers that nobody uses fills
+//! those meanwhile, and writes several at once ([`crate::buffers`]). When there is none,
+//! the body is not polled until a buffer is back: that is the back-pressure.
 //!
-//! **Cancellation**: dropping the future drops the buffer, its guard and the
+//! **Cancellation**: dropping the future drops its buffers, its guard and the
 //! staged file. If a write is under way, that happens when the write returns:
-//! the guard goes where the buffer goes.
+//! the guard and the buffers go where the file goes.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 
-use crate::quota::{Exceeded, FILE_OVERHEAD, Reserved};
+use crate::buffers::Buffers;
+use crate::quota::{Exceeded, FILE_OVERHEAD};
 use crate::staged::StagedFile;
 use crate::{BoxError, LocalStore};
+
+mod parts;
+
+use parts::Parts;
 
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
-/// What an upload holds beside its buffer, in bytes: the future with its file,
+/// What an upload holds beside its buffers, in bytes: the future with its file,
 /// hasher and path, and the task of a write under way. Held by the memory test
 /// `upload` (unit).
 pub const OVERHEAD: usize = 8 * 1024;
 
 /// The heap that one upload in flight may hold, in bytes, for a buffer of
-/// `chunk` bytes. Frames of the body belong to the connection, not to this.
+/// `chunk` bytes: each brings its own to the [`Buffers`] that are shared. Frames of the
+/// body belong to the connection, not to this.
 #[must_use]
 pub const fn cost(chunk: usize) -> usize {
     chunk + OVERHEAD
@@ -46,12 +50,14 @@ pub const fn cost(chunk: usize) -> usize {
 pub const LEAST_PROGRESS: usize = 4 * 1024;
 
 /// What bounds one upload.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UploadLimits {
     /// Largest content, in bytes; one more is [`UploadError::TooLarge`].
     pub max_size: u64,
-    /// The buffer, in bytes.
-    pub chunk: usize,
+    /// What it is received into, shared with all others. What is full is written.
+    pub buffers: Buffers,
+    /// How many buffers of uploads that are not there it may borrow; 0: none.
+    pub borrow: usize,
     /// In each such window [`LEAST_PROGRESS`] must come, or what is left of the
     /// body; else [`UploadError::Stalled`]. There is no deadline on the whole: an
     /// honest slow client is never cut off.
@@ -83,42 +89,13 @@ pub enum UploadError {
 
 /// A body that was received whole: staged and durable, but not published.
 #[derive(Debug)]
-pub struct Received<G: Send + 'static> {
+pub struct Received<G: Send + Sync + 'static> {
     /// The staged file: pass it to [`LocalStore::publish`], or drop it.
     pub file: StagedFile<G>,
     /// Its size, in bytes.
     pub size: u64,
     /// Its SHA-256.
     pub sha256: Digest,
-}
-
-/// What moves to the blocking pool and back.
-struct Writer<G: Send + 'static> {
-    buffer: Vec<u8>,
-    hasher: Sha256,
-    staged: StagedFile<G>,
-}
-
-impl<G: Send + 'static> Writer<G> {
-    fn create(
-        folder: &std::path::Path,
-        tasks: TaskTracker,
-        chunk: usize,
-        reserved: Reserved,
-        guard: G,
-    ) -> io::Result<Self> {
-        let staged = StagedFile::create(folder, tasks, reserved, guard)?;
-        let buffer = Vec::with_capacity(chunk);
-        let hasher = Sha256::new();
-        Ok(Self { buffer, hasher, staged })
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        self.hasher.update(&self.buffer);
-        self.staged.file()?.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
 }
 
 /// Receives `body` into a staged file of `store`: at most `limits.max_size`
@@ -139,57 +116,52 @@ pub async fn receive<B, G>(
 ) -> Result<Received<G>, UploadError>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
-    G: Send + 'static,
+    G: Send + Sync + 'static,
 {
-    let UploadLimits { max_size, chunk, stall } = limits;
-    let mut reserved = store.quota().reserve();
+    let UploadLimits { max_size, buffers, borrow, stall } = limits;
+    let reserved = store.quota().reserve();
     // Before the file is made, and before the body is asked for.
     let whole = body.size_hint().lower();
     reserved.grow(FILE_OVERHEAD, whole, Instant::now() + stall).await?;
     let (folder, tasks) = (store.staging().to_owned(), store.tasks().clone());
-    let create = move || Writer::create(&folder, tasks, chunk, reserved, guard);
-    let mut writer = store.blocking(create).await?;
+    let create = move || StagedFile::create(&folder, tasks, reserved, guard);
+    let staged = store.blocking(create).await?;
+    let mut parts = Parts::new(store, &buffers, borrow, staged, buffers.own().await?);
     let mut size: u64 = 0;
     let mut body = std::pin::pin!(body);
     let mut window = Instant::now() + stall;
     let mut progress = 0;
 
     loop {
-        let frame = timeout_at(window, body.frame());
-        let frame = frame.await.map_err(|_| UploadError::Stalled(stall))?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| UploadError::Body(error.into()))?;
-        let Ok(mut data) = frame.into_data() else { continue }; // trailers
+        let lent = parts.lent_until().filter(|lent| *lent < window);
+        let frame = match timeout_at(lent.unwrap_or(window), body.frame()).await {
+            Ok(Some(frame)) => frame.map_err(|error| UploadError::Body(error.into()))?,
+            Ok(None) => break,
+            Err(_) if lent.is_some() => {
+                let pause = Instant::now();
+                parts.settle().await?;
+                window += pause.elapsed(); // what the disk takes is not the client's
+                continue;
+            }
+            Err(_) => return Err(UploadError::Stalled(stall)),
+        };
+        let Ok(data) = frame.into_data() else { continue }; // trailers
 
         size += data.len() as u64;
         if size > max_size {
             return Err(UploadError::TooLarge { max_size });
         }
         let rest = body.size_hint().lower();
-        writer.staged.grow(data.len() as u64, rest, window).await?;
+        parts.staged.grow(data.len() as u64, rest, window).await?;
         progress += data.len();
-        while data.has_remaining() {
-            let room = chunk - writer.buffer.len();
-            let part = data.split_to(room.min(data.len()));
-            writer.buffer.extend_from_slice(&part);
-            if writer.buffer.len() == chunk {
-                writer = store.blocking(move || writer.write_out().map(|()| writer)).await?;
-            }
-        }
+        let pause = Instant::now();
+        parts.fill(data).await?;
+        window += pause.elapsed();
         if progress >= LEAST_PROGRESS {
-            // After the write: what the disk takes is not the client's.
             (window, progress) = (Instant::now() + stall, 0);
         }
     }
 
-    store
-        .blocking(move || {
-            writer.write_out()?;
-            writer.staged.file()?.sync_all()?;
-            let Writer { hasher, staged: file, .. } = writer;
-            let sha256 = hasher.finalize().into();
-            Ok(Received { file, size, sha256 })
-        })
-        .await
-        .map_err(UploadError::Store)
+    let (file, sha256) = parts.finish().await?;
+    Ok(Received { file, size, sha256 })
 }

@@ -16,7 +16,7 @@ fn soon() -> Instant {
 #[tokio::test]
 async fn what_is_kept_and_what_is_reserved_count_together() {
     let quota = Quota::new(100, 10, 20);
-    let (mut one, mut other) = (quota.reserve(), quota.reserve());
+    let (one, other) = (quota.reserve(), quota.reserve());
     one.grow(40, 0, soon()).await.unwrap();
     other.grow(30, 0, soon()).await.unwrap();
     assert_eq!(quota.used(), 100, "to the byte");
@@ -34,7 +34,7 @@ async fn what_is_kept_and_what_is_reserved_count_together() {
     assert_eq!(quota.used(), 0);
     quota.remove(1, || Ok::<_, ()>(())).unwrap();
     assert_eq!(quota.used(), 0, "no more is given back than there was");
-    let mut stays = quota.reserve();
+    let stays = quota.reserve();
     stays.grow(5, 0, soon()).await.unwrap();
     stays.give_up();
     stays.leave();
@@ -49,11 +49,11 @@ async fn a_walk_puts_right_what_others_did_and_nothing_else() {
     quota.counted(quota.begin(), 90);
     assert_eq!(quota.used(), 97, "and added 30; what is staged is no content");
     // What moves during a walk, or all through it, it may have seen or not.
-    let mut staged = quota.reserve();
+    let staged = quota.reserve();
     staged.grow(10, 0, soon()).await.unwrap();
     for seen in [90, 100] {
         let begun = quota.begin();
-        let mut one = quota.reserve();
+        let one = quota.reserve();
         one.grow(10, 0, soon()).await.unwrap();
         one.publish(|| Ok::<_, ()>(())).unwrap();
         quota.counted(begun, seen);
@@ -68,7 +68,7 @@ async fn a_walk_puts_right_what_others_did_and_nothing_else() {
             })
             .unwrap();
         assert_eq!(quota.used(), 87);
-        let mut one = quota.reserve();
+        let one = quota.reserve();
         one.grow(20, 0, soon()).await.unwrap();
         one.publish(|| Ok::<_, ()>(())).unwrap();
     }
@@ -98,11 +98,11 @@ async fn a_walk_puts_right_what_others_did_and_nothing_else() {
 #[tokio::test]
 async fn one_byte_too_many_is_refused_and_so_is_one_that_is_still_to_come() {
     let quota = Quota::new(100, 0, 0);
-    let mut one = quota.reserve();
+    let one = quota.reserve();
     one.grow(60, 40, soon()).await.unwrap();
     assert_eq!(quota.used(), 60, "what is announced takes nothing");
     for (bytes, rest) in [(41, 0), (1, 40), (u64::MAX, u64::MAX)] {
-        let mut other = quota.reserve();
+        let other = quota.reserve();
         let refused = other.grow(bytes, rest, soon()).await;
         assert_eq!(refused, Err(Exceeded { limit: 100, left: 40 }));
     }
@@ -123,7 +123,7 @@ fn a_file_that_fits_does_so_with_its_overhead() {
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_makes_room_and_the_other_waits_for_it() {
     let quota = Quota::new(100, 0, 0);
-    let (mut one, mut other) = (quota.reserve(), quota.reserve());
+    let (one, other) = (quota.reserve(), quota.reserve());
     one.grow(50, 0, soon()).await.unwrap();
     other.grow(50, 0, soon()).await.unwrap();
     one.grow(1, 0, soon()).await.unwrap_err();
@@ -144,7 +144,7 @@ async fn who_is_refused_makes_room_and_the_other_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_and_does_not_go_is_not_waited_for_without_end() {
     let quota = Quota::new(100, 0, 0);
-    let (mut one, mut other) = (quota.reserve(), quota.reserve());
+    let (one, other) = (quota.reserve(), quota.reserve());
     one.grow(60, 0, soon()).await.unwrap();
     one.give_up();
     one.give_up();

@@ -1,0 +1,84 @@
+//! Buffers that uploads share: each has one of its own, and borrows those of uploads
+//! that are not there.
+//!
+//! **What goes wrong**: what is written goes to the blocking pool, which takes two
+//! switches of threads, however little goes along. Small buffers make many such trips;
+//! large ones are paid for by each upload that may come, if it ever does.
+//!
+//! **The pattern**: there are as many small buffers as there may be uploads. Who is
+//! alone takes several at once, for as long as they are being filled without a pause,
+//! and written. Whoever comes gets one of its own: a lent one is never kept while its
+//! borrower waits for a client, so it is back in a moment ([`LINGER`], and a write).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a lent buffer may wait to be filled, before it is written as it is: at
+/// 100 MB/s this is a mebibyte, and what comes slower gains less by it. Held by
+/// `crates/streaming/tests/store.rs`: lent buffers.
+pub const LINGER: Duration = Duration::from_millis(10);
+
+/// So many buffers of one size. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Buffers {
+    permits: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Buffers {
+    /// `count` buffers of `size` bytes: as many as there may be uploads, or one would
+    /// wait for another's client. None is allocated before it is used.
+    #[must_use]
+    pub fn new(count: usize, size: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(count)), size }
+    }
+
+    /// Of each, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many are in nobody's hands.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.permits.available_permits()
+    }
+
+    /// An upload's own. Where it is lent, it waits for it, and is served before who
+    /// would borrow.
+    ///
+    /// # Errors
+    /// None: they are never closed.
+    pub(crate) async fn own(&self) -> io::Result<Buffer> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map(|permit| self.buffer(permit)).map_err(io::Error::other)
+    }
+
+    /// One more, if there is one.
+    pub(crate) fn borrow(&self) -> Option<Buffer> {
+        self.permits.clone().try_acquire_owned().ok().map(|permit| self.buffer(permit))
+    }
+
+    fn buffer(&self, permit: OwnedSemaphorePermit) -> Buffer {
+        Buffer { bytes: Vec::with_capacity(self.size), _permit: permit }
+    }
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    /// No more than it has room for.
+    pub bytes: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Buffer {
+    /// How many bytes more it takes.
+    pub fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+}

@@ -1,0 +1,171 @@
+//! The way of an upload's bytes to its file: one part is being filled while the one
+//! before it is hashed and written on the blocking pool.
+
+use std::io::{self, Write as _};
+
+use bytes::{Buf as _, Bytes};
+use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::Digest;
+use crate::buffers::{Buffer, Buffers, LINGER};
+use crate::{LocalStore, StagedFile};
+
+/// A staged file, and what is not yet in it.
+///
+/// There is one buffer that is the upload's own: in `own`, in `part`, or away. All
+/// others are lent.
+pub(super) struct Parts<'a, G: Send + Sync + 'static> {
+    store: &'a LocalStore,
+    buffers: &'a Buffers,
+    // So many more than its own, at the most.
+    most_lent: usize,
+    pub staged: StagedFile<G>,
+    // All but the last are full.
+    part: Vec<Buffer>,
+    own: Option<Buffer>,
+    hasher: Sha256,
+    away: Option<Away>,
+    lent_until: Option<Instant>,
+}
+
+/// What is being written.
+struct Away {
+    buffers: usize,
+    write: JoinHandle<io::Result<Written>>,
+}
+
+/// What comes back.
+struct Written {
+    hasher: Sha256,
+    // The upload's own, if it was along.
+    own: Option<Buffer>,
+}
+
+impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
+    pub fn new(
+        store: &'a LocalStore,
+        buffers: &'a Buffers,
+        most_lent: usize,
+        staged: StagedFile<G>,
+        own: Buffer,
+    ) -> Self {
+        let hasher = Sha256::new();
+        let (part, own, away, lent_until) = (Vec::new(), Some(own), None, None);
+        Self { store, buffers, most_lent, staged, part, own, hasher, away, lent_until }
+    }
+
+    /// Until when what is lent may wait for more bytes: then, [`Parts::settle`].
+    pub fn lent_until(&self) -> Option<Instant> {
+        self.lent_until
+    }
+
+    /// Takes in `data`. Waits where there is no room until what is away is written:
+    /// that is the back-pressure.
+    pub async fn fill(&mut self, mut data: Bytes) -> io::Result<()> {
+        while data.has_remaining() {
+            let buffer = self.buffer().await?;
+            let bytes = data.split_to(buffer.room().min(data.len()));
+            buffer.bytes.extend_from_slice(&bytes);
+            if buffer.room() == 0 && self.part.len() == self.part_size() {
+                self.hand_over().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what there is, and gives back what is lent.
+    pub async fn settle(&mut self) -> io::Result<()> {
+        if !self.part.is_empty() {
+            self.hand_over().await?;
+        }
+        self.come_back().await?;
+        self.lent_until = None;
+        Ok(())
+    }
+
+    /// Writes what there is, and makes the file durable.
+    pub async fn finish(mut self) -> io::Result<(StagedFile<G>, Digest)> {
+        self.come_back().await?;
+        let Self { store, staged, part, hasher, own, .. } = self;
+        drop(own);
+        let finish = move || {
+            let Written { hasher, .. } = write(part, hasher, &staged, false)?;
+            staged.file()?.sync_all()?;
+            Ok((staged, hasher.finalize().into()))
+        };
+        store.blocking(finish).await
+    }
+
+    /// So many buffers go together, where there are so many: half of what may be held,
+    /// as the other half is away.
+    fn part_size(&self) -> usize {
+        self.most_lent.div_ceil(2).max(1)
+    }
+
+    /// One that has room.
+    async fn buffer(&mut self) -> io::Result<&mut Buffer> {
+        while self.part.last().is_none_or(|last| last.room() == 0) {
+            if let Some(own) = self.own.take() {
+                self.part.push(own);
+            } else if let Some(lent) = self.borrow() {
+                self.part.push(lent);
+                self.lent_until.get_or_insert_with(|| Instant::now() + LINGER);
+            } else if self.part.is_empty() {
+                self.come_back().await?;
+            } else {
+                self.hand_over().await?;
+            }
+        }
+        let last = self.part.last_mut();
+        last.ok_or_else(|| io::Error::other("a part without a buffer"))
+    }
+
+    fn borrow(&self) -> Option<Buffer> {
+        let held = self.part.len() + self.away.as_ref().map_or(0, |away| away.buffers);
+        (held <= self.most_lent).then(|| self.buffers.borrow()).flatten()
+    }
+
+    /// Sends the part to be written, once the one before it is.
+    async fn hand_over(&mut self) -> io::Result<()> {
+        self.come_back().await?;
+        let (part, hasher) = (std::mem::take(&mut self.part), self.hasher.clone());
+        let (staged, has_own) = (self.staged.share(), self.own.is_none());
+        let buffers = part.len();
+        let write = self.store.begin(move || write(part, hasher, &staged, has_own));
+        self.away = Some(Away { buffers, write });
+        self.lent_until = Some(Instant::now() + LINGER);
+        Ok(())
+    }
+
+    /// Waits for what is away.
+    async fn come_back(&mut self) -> io::Result<()> {
+        let Some(away) = &mut self.away else { return Ok(()) };
+        let written = LocalStore::done(&mut away.write).await;
+        self.away = None;
+        let Written { hasher, own } = written?;
+        self.hasher = hasher;
+        self.own = self.own.take().or(own);
+        Ok(())
+    }
+}
+
+/// Hashes and writes; what is lent is free as soon as it is written. Blocks.
+fn write<G: Send + Sync + 'static>(
+    part: Vec<Buffer>,
+    mut hasher: Sha256,
+    staged: &StagedFile<G>,
+    has_own: bool,
+) -> io::Result<Written> {
+    let mut own = None;
+    for mut buffer in part {
+        hasher.update(&buffer.bytes);
+        staged.file()?.write_all(&buffer.bytes)?;
+        buffer.bytes.clear();
+        if has_own && own.is_none() {
+            own = Some(buffer);
+        }
+    }
+    Ok(Written { hasher, own })
+}
