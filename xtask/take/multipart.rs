@@ -16,7 +16,7 @@ use http_body_util::BodyStream;
 use meter::Report;
 use multer::Multipart;
 use pattern::multipart::receive_all;
-use streaming::{LocalStore, UploadLimits};
+use streaming::{Buffers, LocalStore, UploadLimits};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -31,8 +31,10 @@ pub const CASE: Case = Case {
     twin: || rig::run(measured(true)),
 };
 
-const LIMITS: UploadLimits =
-    UploadLimits { max_size: 64 * MIB, chunk: 64 * 1024, stall: Duration::from_secs(60) };
+fn limits() -> UploadLimits {
+    let (buffers, stall) = (Buffers::new(1, 64 * 1024), Duration::from_secs(60));
+    UploadLimits { max_size: 64 * MIB, buffers, borrow: 0, stall }
+}
 
 async fn measured(naive: bool) -> Result<Report> {
     let folder = tempfile::tempdir()?;
@@ -66,7 +68,7 @@ impl Subject for Forms {
                 field.bytes().await?.len() as u64
             } else {
                 let permit = Arc::new(Semaphore::new(1)).try_acquire_owned()?;
-                let received = receive_all(&store, LIMITS, body, "XX".into(), Arc::new(permit));
+                let received = receive_all(&store, limits(), body, "XX".into(), Arc::new(permit));
                 let parts = Box::pin(received).await.map_err(|problem| anyhow!("{problem:?}"))?;
                 parts.first().context("no part")?.received.size
             };

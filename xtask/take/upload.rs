@@ -14,7 +14,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use meter::Report;
 use pattern::upload::{cost, receive};
-use pattern::{LocalStore, UploadLimits};
+use pattern::{Buffers, LocalStore, UploadLimits};
 use tempfile::TempDir;
 
 use super::Case;
@@ -31,15 +31,19 @@ pub const CASE: Case = Case {
 
 const CHUNK: usize = 64 * 1024;
 
+/// Uploads at once, and so buffers.
+const COUNT: usize = 16;
+
 async fn pattern() -> Result<Report> {
     let mut uploads = Uploads::new(false)?;
     let mut samples = Vec::from(measure::peak_slope(&uploads).await?);
     samples.extend(measure::retained(&uploads.idle, || uploads.abort()).await?);
     ensure!(uploads.staged()? == 0, "aborted uploads left staged files behind");
     for chunk in [16, 64, 256] {
-        uploads.chunk = chunk * 1024;
+        let chunk = chunk * 1024;
+        uploads.buffers = Buffers::new(COUNT, chunk);
         let in_flight = measure::peak_per_concurrent(&uploads).await?;
-        samples.push(in_flight.share_of(&format!("unit_{chunk}k"), cost(uploads.chunk)));
+        samples.push(in_flight.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)));
     }
     Ok(Report { samples })
 }
@@ -52,7 +56,7 @@ async fn twin() -> Result<Report> {
 struct Uploads {
     folder: Arc<TempDir>,
     store: LocalStore,
-    chunk: usize,
+    buffers: Buffers,
     naive: bool,
     idle: Service,
     number: AtomicU64,
@@ -65,11 +69,13 @@ impl Uploads {
         let store = LocalStore::open(folder.path(), None)?;
         let (idle, number) = (Service::new(async |_| ()), AtomicU64::new(0));
         let (folder, meeting) = (Arc::new(folder), Meeting::default());
-        Ok(Self { folder, store, chunk: CHUNK, naive, idle, number, meeting })
+        let buffers = Buffers::new(COUNT, CHUNK);
+        Ok(Self { folder, store, buffers, naive, idle, number, meeting })
     }
 
     fn limits(&self) -> UploadLimits {
-        UploadLimits { max_size: 64 * MIB, chunk: self.chunk, stall: Duration::from_secs(60) }
+        let (buffers, stall) = (self.buffers.clone(), Duration::from_secs(60));
+        UploadLimits { max_size: 64 * MIB, buffers, borrow: 0, stall }
     }
 
     /// An upload that is dropped when it has written a part.

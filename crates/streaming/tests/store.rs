@@ -14,15 +14,26 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use sha2::{Digest as _, Sha256};
+use streaming::buffers::LINGER;
 use streaming::check::Difference;
 use streaming::upload::receive;
 use streaming::walk::{Entry, Standing, Walk};
-use streaming::{LocalStore, UploadError, UploadLimits};
+use streaming::{Buffers, LocalStore, UploadError, UploadLimits};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-const LIMITS: UploadLimits =
-    UploadLimits { max_size: 100_000, chunk: 1000, stall: Duration::from_secs(60) };
+const STALL: Duration = Duration::from_secs(60);
+
+/// Of an upload with `count` buffers of 1,000 bytes, of which it may have all.
+fn limits_with(count: usize) -> UploadLimits {
+    let buffers = Buffers::new(count, 1000);
+    UploadLimits { max_size: 100_000, buffers, borrow: count - 1, stall: STALL }
+}
+
+fn limits() -> UploadLimits {
+    limits_with(1)
+}
 
 fn store() -> (TempDir, LocalStore) {
     let folder = tempfile::tempdir().unwrap();
@@ -90,10 +101,12 @@ async fn read(body: impl Body<Data = Bytes, Error = io::Error>) -> io::Result<Ve
 async fn content_comes_back_equal_whatever_the_frames_and_sizes() {
     let (_folder, store) = store();
     for size in [0, 1, 999, 1000, 1001, 2000, 54_321] {
-        for frame in [1, 333, 1000, 16_384] {
+        for (frame, buffers) in [(1, 1), (333, 2), (1000, 1), (1000, 9), (16_384, 1), (16_384, 16)]
+        {
             let expected = content(size);
+            let limits = limits_with(buffers);
             let received =
-                receive(&store, frames(size, frame, End::Whole), LIMITS, ()).await.unwrap();
+                receive(&store, frames(size, frame, End::Whole), limits, ()).await.unwrap();
             assert_eq!(received.size, size as u64);
             assert_eq!(received.sha256[..], Sha256::digest(&expected)[..]);
             let key = Uuid::new_v4();
@@ -102,7 +115,7 @@ async fn content_comes_back_equal_whatever_the_frames_and_sizes() {
             assert_eq!(content.size(), size as u64);
             let bytes =
                 read(content.into_body(0..size as u64, 1000, received.sha256)).await.unwrap();
-            assert!(bytes == expected, "size {size}, frame {frame}");
+            assert!(bytes == expected, "size {size}, frame {frame}, buffers {buffers}");
         }
     }
 }
@@ -110,7 +123,7 @@ async fn content_comes_back_equal_whatever_the_frames_and_sizes() {
 #[tokio::test]
 async fn any_range_is_that_range() {
     let (_folder, store) = store();
-    let received = receive(&store, Full::from(content(10_000)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(10_000)), limits(), ()).await.unwrap();
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     for range in [0..1, 0..1000, 999..1001, 1000..3000, 9_999..10_000, 0..10_000, 5..5] {
@@ -127,8 +140,8 @@ async fn any_range_is_that_range() {
 async fn one_byte_over_the_limit_is_refused_and_leaves_nothing() {
     let (folder, store) = store();
     let guard = Arc::new(());
-    receive(&store, frames(100_000, 700, End::Whole), LIMITS, ()).await.unwrap();
-    let error = receive(&store, frames(100_001, 700, End::Whole), LIMITS, guard.clone()).await;
+    receive(&store, frames(100_000, 700, End::Whole), limits(), ()).await.unwrap();
+    let error = receive(&store, frames(100_001, 700, End::Whole), limits(), guard.clone()).await;
     assert!(matches!(error, Err(UploadError::TooLarge { max_size: 100_000 })), "{error:?}");
     assert_nothing_left(&folder, &store, &guard).await;
 }
@@ -137,7 +150,7 @@ async fn one_byte_over_the_limit_is_refused_and_leaves_nothing() {
 async fn a_body_that_breaks_off_leaves_nothing() {
     let (folder, store) = store();
     let guard = Arc::new(());
-    let error = receive(&store, frames(54_321, 700, End::Broken), LIMITS, guard.clone()).await;
+    let error = receive(&store, frames(54_321, 700, End::Broken), limits(), guard.clone()).await;
     assert!(matches!(error, Err(UploadError::Body(_))), "{error:?}");
     assert_nothing_left(&folder, &store, &guard).await;
 }
@@ -147,9 +160,9 @@ async fn a_body_that_hangs_is_given_up() {
     let (folder, store) = store();
     let guard = Arc::new(());
     let begin = tokio::time::Instant::now();
-    let error = receive(&store, frames(54_321, 700, End::Hangs), LIMITS, guard.clone()).await;
+    let error = receive(&store, frames(54_321, 700, End::Hangs), limits(), guard.clone()).await;
     assert!(matches!(error, Err(UploadError::Stalled(_))), "{error:?}");
-    assert!(begin.elapsed() < 2 * LIMITS.stall, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < 2 * STALL, "{:?}", begin.elapsed());
     assert_nothing_left(&folder, &store, &guard).await;
 }
 
@@ -159,8 +172,9 @@ async fn an_upload_dropped_at_any_point_leaves_nothing() {
     let guard = Arc::new(());
     // One poll more each time: between frames, during writes, during the sync.
     for polls in 0..80 {
+        let limits = limits_with(1 + polls % 2 * 7);
         let mut upload =
-            Box::pin(receive(&store, frames(50_000, 700, End::Whole), LIMITS, guard.clone()));
+            Box::pin(receive(&store, frames(50_000, 700, End::Whole), limits, guard.clone()));
         for _ in 0..polls {
             let poll = std::future::poll_fn(|cx| Poll::Ready(upload.as_mut().poll(cx))).await;
             if poll.is_ready() {
@@ -170,6 +184,45 @@ async fn an_upload_dropped_at_any_point_leaves_nothing() {
         }
     }
     assert_nothing_left(&folder, &store, &guard).await;
+}
+
+#[tokio::test]
+async fn a_lent_buffer_is_back_before_its_borrower_waits_for_a_client() {
+    let (folder, store) = store();
+    let (limits, guard) = (limits_with(8), Arc::new(()));
+    let buffers = limits.buffers.clone();
+    let body = frames(54_321, 700, End::Hangs);
+    let mut uploads = vec![Box::pin(receive(&store, body, limits.clone(), guard.clone()))];
+    assert!(timeout(20 * LINGER, &mut uploads[0]).await.is_err(), "it hangs");
+    assert_eq!(buffers.free(), 7, "it has one of its own");
+    for _ in 0..7 {
+        let body = frames(2500, 700, End::Hangs);
+        uploads.push(Box::pin(receive(&store, body, limits.clone(), guard.clone())));
+    }
+    for upload in &mut uploads {
+        assert!(timeout(5 * LINGER, upload).await.is_err(), "it hangs");
+    }
+    assert_eq!(buffers.free(), 0, "each of eight has its own");
+    drop(uploads);
+    assert_nothing_left(&folder, &store, &guard).await;
+    assert_eq!(buffers.free(), 8);
+}
+
+#[tokio::test]
+async fn one_alone_borrows_what_there_is_and_no_more_than_it_may() {
+    let (_folder, store) = store();
+    for (count, borrow, most) in [(1, 15, 1), (16, 0, 1), (16, 3, 4), (4, 15, 4), (16, 15, 16)] {
+        let limits = UploadLimits { borrow, ..limits_with(count) };
+        let (buffers, least) = (limits.buffers.clone(), Arc::new(AtomicUsize::new(count)));
+        let witness = least.clone();
+        let body = frames(54_321, 700, End::Whole).map_frame(move |frame| {
+            witness.fetch_min(buffers.free(), Ordering::SeqCst);
+            frame
+        });
+        receive(&store, body, limits.clone(), ()).await.unwrap();
+        assert_eq!(count - least.load(Ordering::SeqCst), most, "{borrow} of {count}");
+        assert_eq!(limits.buffers.free(), count);
+    }
 }
 
 /// Counts what is staged at the moment when it is dropped.
@@ -189,7 +242,7 @@ async fn a_guard_is_held_until_the_staged_file_is_gone() {
     let (folder, store) = store();
     let staged = Arc::new(AtomicUsize::new(99));
     let witness = Witness { staging: folder.path().join("staging"), staged: staged.clone() };
-    let error = receive(&store, frames(54_321, 700, End::Broken), LIMITS, witness).await;
+    let error = receive(&store, frames(54_321, 700, End::Broken), limits(), witness).await;
     assert!(matches!(error, Err(UploadError::Body(_))));
     store.close().await;
     assert_eq!(staged.load(Ordering::SeqCst), 0);
@@ -198,7 +251,7 @@ async fn a_guard_is_held_until_the_staged_file_is_gone() {
 #[tokio::test]
 async fn a_guard_is_held_as_long_as_the_last_chunk() {
     let (_folder, store) = store();
-    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(3000)), limits(), ()).await.unwrap();
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     let guard = Arc::new(());
@@ -215,7 +268,7 @@ async fn a_guard_is_held_as_long_as_the_last_chunk() {
 #[tokio::test]
 async fn content_that_was_cut_short_ends_with_an_error() {
     let (folder, store) = store();
-    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(3000)), limits(), ()).await.unwrap();
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     let content = store.content(key, ()).await.unwrap();
@@ -229,7 +282,7 @@ async fn content_that_was_cut_short_ends_with_an_error() {
 async fn content_that_was_altered_never_ends_as_if_whole() {
     let (folder, store) = store();
     for size in [1, 999, 1000, 1001, 3000] {
-        let received = receive(&store, Full::from(content(size)), LIMITS, ()).await.unwrap();
+        let received = receive(&store, Full::from(content(size)), limits(), ()).await.unwrap();
         let key = Uuid::new_v4();
         store.publish(received.file, key).await.unwrap();
         let file = folder.path().join("content").join(key.to_string());
@@ -272,7 +325,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[tokio::test]
 async fn a_walk_goes_in_batches_and_tells_by_age_what_is_left() {
     let (folder, store) = store();
-    let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(10)), limits(), ()).await.unwrap();
     let mut keys: Vec<_> = (0..5).map(|_| Uuid::new_v4()).collect();
     store.publish(received.file, keys[0]).await.unwrap();
     for key in &keys[1..] {
@@ -307,7 +360,7 @@ async fn a_walk_goes_in_batches_and_tells_by_age_what_is_left() {
 #[tokio::test]
 async fn a_walk_sees_what_an_upload_holds() {
     let (folder, store) = store();
-    let received = receive(&store, Full::from(content(10)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(10)), limits(), ()).await.unwrap();
     // Of another process's store, which shares nothing but the folder.
     let other = LocalStore::open(folder.path(), None).unwrap();
     let staged = all(other.walk_staging(Duration::ZERO).await.unwrap(), 9).await;
@@ -322,7 +375,7 @@ async fn a_walk_sees_what_an_upload_holds() {
 async fn content_is_compared_and_put_into_quarantine() {
     let (folder, store) = store();
     for size in [0_usize, 999, 1000, 2001] {
-        let received = receive(&store, Full::from(content(size)), LIMITS, ()).await.unwrap();
+        let received = receive(&store, Full::from(content(size)), limits(), ()).await.unwrap();
         let (key, sha256) = (Uuid::new_v4(), received.sha256);
         store.publish(received.file, key).await.unwrap();
         let compare = |size: usize, sha256| store.compare(key, size as u64, sha256, 1000);
@@ -344,7 +397,7 @@ async fn content_is_compared_and_put_into_quarantine() {
 #[tokio::test]
 async fn removing_content_twice_is_fine_and_an_open_download_goes_on() {
     let (_folder, store) = store();
-    let received = receive(&store, Full::from(content(3000)), LIMITS, ()).await.unwrap();
+    let received = receive(&store, Full::from(content(3000)), limits(), ()).await.unwrap();
     let key = Uuid::new_v4();
     store.publish(received.file, key).await.unwrap();
     let content_open = store.content(key, ()).await.unwrap();

@@ -31,7 +31,7 @@ use storage::files::{self, NewFile};
 use streaming::upload;
 use uuid::Uuid;
 
-use super::upload::Upload;
+use super::upload::{NOT_LENT, Upload};
 use super::{Case, Tier};
 use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Content;
@@ -50,7 +50,7 @@ pub const CASE: Case = Case {
 const END: &str = "--memory--\r\n";
 
 async fn pattern(home: &Home) -> Result<Report> {
-    let rig = home.build(&[]).await?;
+    let rig = home.build(&NOT_LENT).await?;
     let service = rig.service();
     let subject = Form { rig: &rig, service: &service, parts: 1 };
     let mut samples = Vec::from(measure::peak_slope(&subject).await?);
@@ -69,8 +69,9 @@ async fn pattern(home: &Home) -> Result<Report> {
 
 /// What the plan counts for an upload that is no form.
 fn planned(rig: &Rig) -> usize {
-    let (buffer, limits) = (rig.application.settings.buffer, rig.application.app.upload_limits);
-    connection::cost(buffer) + connection::busy_cost(buffer) + upload::cost(limits.chunk)
+    let buffer = rig.application.settings.buffer;
+    let chunk = rig.application.app.upload_limits.buffers.size();
+    connection::cost(buffer) + connection::busy_cost(buffer) + upload::cost(chunk)
 }
 
 async fn twin(home: &Home) -> Result<Report> {
@@ -184,7 +185,7 @@ const FILES: u64 = 8;
 /// What one more form of several files in flight holds beyond an upload that is none, as a share of what the formula says.
 async fn unit(home: &Home, buffer: usize) -> Result<Sample> {
     let flag = buffer.to_string();
-    let rig = home.build(&["--connection-buffer", &flag]).await?;
+    let rig = home.build(&[["--connection-buffer", &flag], NOT_LENT].concat()).await?;
     let service = rig.service();
     let raw = measure::peak_per_concurrent(&Upload { rig: &rig, service: &service }).await?;
     let form = Form { rig: &rig, service: &service, parts: FILES };

@@ -28,8 +28,8 @@ use meter::{Report, Sample};
 use server::connection;
 use sha2::{Digest as _, Sha256};
 use storage::files::{self, NewFile};
-use streaming::UploadLimits;
 use streaming::upload::{cost, receive};
+use streaming::{Buffers, UploadLimits};
 use uuid::Uuid;
 
 use super::{Case, Tier};
@@ -47,8 +47,11 @@ pub const CASE: Case = Case {
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 
+/// No upload borrows: what one holds that is alone is `lent`'s to tell.
+pub const NOT_LENT: [&str; 2] = ["--upload-borrow", "0"];
+
 async fn pattern(home: &Home) -> Result<Report> {
-    let rig = home.build(&[]).await?;
+    let rig = home.build(&NOT_LENT).await?;
     let service = rig.service();
     let subject = Upload { rig: &rig, service: &service };
     let mut samples = Vec::from(measure::peak_slope(&subject).await?);
@@ -56,14 +59,17 @@ async fn pattern(home: &Home) -> Result<Report> {
     samples.push(in_flight.clone());
     samples.extend(measure::retained(&service, || abort(&service)).await?);
     ensure!(rig.staged()? == 0, "aborted uploads left staged files behind");
-    let (buffer, limits) = (rig.application.settings.buffer, rig.application.app.upload_limits);
-    let planned = connection::cost(buffer) + connection::busy_cost(buffer) + cost(limits.chunk);
+    let (buffer, limits) =
+        (rig.application.settings.buffer, rig.application.app.upload_limits.clone());
+    let planned =
+        connection::cost(buffer) + connection::busy_cost(buffer) + cost(limits.buffers.size());
     samples.push(in_flight.share_of("plan_share", planned));
     rig.end().await;
     let rig = home.build(&[]).await?;
     for chunk in [16, 64, 256] {
         samples.push(unit(&rig, chunk * 1024).await?);
     }
+    samples.push(lent(&rig).await?);
     rig.end().await;
     Ok(Report { samples })
 }
@@ -147,14 +153,26 @@ fn abort(service: &Service) -> Operation {
 /// what the formula says.
 async fn unit(rig: &Rig, chunk: usize) -> Result<Sample> {
     let (idle, meeting) = (Service::new(async |_| ()), Meeting::default());
-    let pattern = Receiving { rig, chunk, idle, meeting };
+    let pattern = Receiving { rig, buffers: Buffers::new(16, chunk), borrow: 0, idle, meeting };
     let sample = measure::peak_per_concurrent(&pattern).await?;
     Ok(sample.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)))
 }
 
+/// What one upload holds that has the buffers of fifteen others, as a share of what the
+/// plan counts for all of their buffers.
+async fn lent(rig: &Rig) -> Result<Sample> {
+    let (idle, meeting) = (Service::new(async |_| ()), Meeting::default());
+    let (chunk, count) = (64 * 1024, 16);
+    let buffers = Buffers::new(count, chunk);
+    let subject = Receiving { rig, buffers, borrow: count - 1, idle, meeting };
+    let peak = measure::peak_of_one(&subject, 64 * MIB).await?;
+    Ok(peak.share_of("lent", cost(count * chunk)))
+}
+
 struct Receiving<'a> {
     rig: &'a Rig,
-    chunk: usize,
+    buffers: Buffers,
+    borrow: usize,
     idle: Service,
     meeting: Meeting,
 }
@@ -166,8 +184,9 @@ impl Subject for Receiving<'_> {
 
     fn operation(&self, size: u64) -> Operation {
         let store = self.rig.application.app.store.clone();
+        let (buffers, borrow) = (self.buffers.clone(), self.borrow);
         let limits =
-            UploadLimits { max_size: size, chunk: self.chunk, stall: Duration::from_secs(60) };
+            UploadLimits { max_size: size, buffers, borrow, stall: Duration::from_secs(60) };
         let frames = self.meeting.body(size);
         Box::pin(async move {
             // Boxed here, as it is in a connection's task: it is part of the cost.

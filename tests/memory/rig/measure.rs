@@ -104,6 +104,16 @@ pub async fn worst_per_concurrent(subject: &impl Subject) -> Result<Sample> {
     per_concurrent(subject, 8).await
 }
 
+/// The peak of one operation of `size` bytes.
+pub async fn peak_of_one(subject: &impl Subject, size: u64) -> Result<Sample> {
+    peak(subject, 1, size).await?;
+    let mut peaks = Vec::new();
+    for _ in 0..REPETITIONS {
+        peaks.push(number(peak(subject, 1, size).await? as u64));
+    }
+    Ok(Sample::new("peak", peaks))
+}
+
 async fn per_concurrent(subject: &impl Subject, readings: usize) -> Result<Sample> {
     for _ in 0..WARM_UPS {
         peak(subject, 16, MIB).await?;
