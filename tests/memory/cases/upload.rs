@@ -3,11 +3,13 @@
 //! **What goes wrong**: a handler that takes `Bytes` holds each body whole, and
 //! more than that while the buffer grows: a few clients are enough.
 //!
-//! **The pattern**: `streaming::upload`. Frames are copied into one buffer; when
-//! it is full, it is hashed and written on the blocking pool, and the body waits.
+//! **The pattern**: `streaming::upload`. Frames are copied into a buffer; when it is
+//! full, it is hashed and written on the blocking pool. One that is alone borrows the
+//! buffers of those that are not there; when there is none, the body waits.
 //!
-//! **The bound**: `streaming::upload::cost(chunk)`, whatever the body's size; an
-//! aborted upload retains nothing, in memory or on disk.
+//! **The bound**: `streaming::upload::cost(chunk)`, whatever the body's size, or that of
+//! all the buffers together, for one that has them all; an aborted upload retains
+//! nothing, in memory or on disk.
 //!
 //! **The twin**: what axum's documentation shows first: the `Bytes` extractor,
 //! then `fs::write`.
@@ -159,12 +161,12 @@ async fn unit(rig: &Rig, chunk: usize) -> Result<Sample> {
 }
 
 /// What one upload holds that has the buffers of fifteen others, as a share of what the
-/// plan counts for all of their buffers.
+/// plan counts for all of their buffers; it may have more, but there are none.
 async fn lent(rig: &Rig) -> Result<Sample> {
     let (idle, meeting) = (Service::new(async |_| ()), Meeting::default());
     let (chunk, count) = (64 * 1024, 16);
     let buffers = Buffers::new(count, chunk);
-    let subject = Receiving { rig, buffers, borrow: count - 1, idle, meeting };
+    let subject = Receiving { rig, buffers, borrow: 4 * count, idle, meeting };
     let peak = measure::peak_of_one(&subject, 64 * MIB).await?;
     Ok(peak.share_of("lent", cost(count * chunk)))
 }

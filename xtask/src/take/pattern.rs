@@ -47,7 +47,7 @@ const NOTHING: Pattern = Pattern {
 pub const ALL: &[Pattern] = &[
     Pattern {
         name: "upload",
-        about: "a body becomes a file through one buffer; who leaves leaves nothing",
+        about: "a body becomes a file through small buffers; who leaves leaves nothing",
         origin: "streaming",
         metrics: &[
             "peak_slope",
