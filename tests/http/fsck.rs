@@ -55,7 +55,7 @@ async fn what_is_whole_or_live_is_clean(database: PgPool) {
     let mut client = service.client().await;
     let post = Request::post("/v1/files?name=a", content(10_000));
     client.request(&post.body(&content(10_000)[..9000])).await.unwrap();
-    eventually("some of it is staged", async || service.staged_bytes() == 8192).await;
+    eventually("some of it is staged", async || service.staged_bytes() >= 8192).await;
     age(&fs::read_dir(service.staging()).unwrap().next().unwrap().unwrap().path());
 
     for flags in [CHECK, QUICK, REPAIR] {

@@ -69,7 +69,7 @@ async fn a_live_upload_is_not_touched(database: PgPool) {
     let sent = content(10_000);
     let post = Request::post("/v1/files?name=a", &sent[..]).body(&sent[..9000]);
     client.request(&post).await.unwrap();
-    eventually("some of it is staged", async || service.staged_bytes() == 8192).await;
+    eventually("some of it is staged", async || service.staged_bytes() >= 8192).await;
     // Not even where nothing was written for long: a slow client is no crash.
     assert_eq!(sweep(&service.app, Duration::ZERO).await.unwrap(), Swept::default());
     assert_eq!(service.staged(), 1);
