@@ -171,7 +171,10 @@ fn row(
         cpu: of(|turn| turn.cpu),
         peak: of(|turn| turn.peak),
         held: is_held.then(|| of(|turn| turn.held)),
-        latency: (scenario.unit == Unit::Requests)
+        latency: turns
+            .iter()
+            .flatten()
+            .all(|turn| turn.p99 > 0.0)
             .then(|| [of(|turn| turn.p50), of(|turn| turn.p99)]),
         error: None,
     }

@@ -1,6 +1,7 @@
 //! `GET /v1/files/export`: every record, however slowly it is read.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -211,6 +212,32 @@ async fn exports_hold_database_connections_for_a_small_part_of_their_time(databa
     // Ten that held theirs while the client reads would have all four at all times.
     assert!(sum < held.len(), "{held:?}");
     assert!(read.iter().all(|read| *read > 32 << 10), "they did not come to a second page");
+    rows::clear(&database).await;
+    service.end().await;
+}
+
+#[sqlx::test(migrator = "storage::MIGRATOR")]
+async fn a_fast_export_gives_others_their_turn(database: PgPool) {
+    let flags = ["--pool-connections", "1", "--pool-timeout", "20s"];
+    let service = Service::start(&database, &flags).await;
+    rows::plant(&database, 100_000, "a", "text/plain").await;
+    let (mut reader, mut other) = (service.client().await, service.client().await);
+    let export = Request::get(EXPORT);
+    let mut export = pin!(reader.exchange(&export));
+    let list = Request::get("/v1/files?limit=1");
+    let mut answered = 0;
+    let exported = loop {
+        tokio::select! {
+            exported = &mut export => break exported.unwrap(),
+            got = other.exchange(&list) => {
+                assert_eq!(got.unwrap().status, 200);
+                answered += 1;
+            }
+        }
+    };
+    // Of 782 pages, with 49 turns.
+    assert!(answered >= 10, "{answered} in all the time");
+    assert_eq!(exported.text().lines().count(), 100_000);
     rows::clear(&database).await;
     service.end().await;
 }

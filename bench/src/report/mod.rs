@@ -52,7 +52,7 @@ fn cells(unit: Unit, row: &Row) -> Vec<String> {
         cells.push(if unit == Unit::Transfer {
             format!("{:.2}", row.cpu)
         } else {
-            format!("{:.0}", row.cpu)
+            format!("{:.1}", row.cpu)
         });
     }
     cells.push(meter::figure::bytes(row.peak));

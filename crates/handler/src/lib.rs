@@ -38,6 +38,7 @@ pub mod list;
 pub mod multipart;
 pub mod name;
 pub mod page;
+pub mod pages;
 pub mod probe_paths;
 pub mod probes;
 pub mod problem;

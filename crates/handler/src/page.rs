@@ -11,7 +11,7 @@
 
 use futures_util::TryStreamExt;
 use storage::pool::answered;
-use storage::{Error, FileRecord, PgPool, files};
+use storage::{Error, FileRecord, PgExecutor, files};
 use uuid::Uuid;
 
 /// A page's buffer, in bytes: 100 records with names of usual length.
@@ -27,8 +27,8 @@ const ROW: usize = 2 * 1024;
 /// page is under way while two pages are held: 19 KiB in all.
 const OVERHEAD: usize = 20 * 1024;
 
-/// The heap that one list or export in flight may hold, in bytes: hyper asks for
-/// the next page while it still has a part of the last. Held by the memory test
+/// The heap that one list or export in flight may hold, in bytes: an export reads the
+/// next page while hyper still has a part of the last. Held by the memory test
 /// `export`.
 #[must_use]
 pub const fn cost() -> usize {
@@ -37,6 +37,11 @@ pub const fn cost() -> usize {
 
 /// How a record is written.
 pub trait Form {
+    /// What all pages together begin with.
+    fn head(&self) -> &'static [u8] {
+        b""
+    }
+
     /// Appends a record to `page`; `first` of the page or not.
     fn row(&self, record: &FileRecord, page: &mut Vec<u8>, first: bool);
 }
@@ -58,8 +63,8 @@ pub struct Page {
 ///
 /// # Errors
 /// A database out of reach.
-pub async fn read(
-    pool: &PgPool,
+pub async fn read<'e>(
+    executor: impl PgExecutor<'e> + 'e,
     after: Option<Uuid>,
     limit: u16,
     head: &[u8],
@@ -69,7 +74,7 @@ pub async fn read(
     bytes.extend_from_slice(head);
     let (mut last, mut more) = (None, false);
     // One more than wanted: whether there are more shows without asking again.
-    let mut rows = std::pin::pin!(files::page(pool, after, limit.saturating_add(1)));
+    let mut rows = std::pin::pin!(files::page(executor, after, limit.saturating_add(1)));
     let mut count = 0;
     answered(async {
         while let Some(record) = rows.try_next().await? {

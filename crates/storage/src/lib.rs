@@ -21,7 +21,7 @@ pub use cache::{BoundedCache, CacheSettings, LoadError};
 pub use pool::PoolSettings;
 pub use record::FileRecord;
 pub use records::Records;
-pub use sqlx::{Error, PgPool};
+pub use sqlx::{Error, PgExecutor, PgPool};
 
 use crate::pool::answered;
 
