@@ -3,17 +3,22 @@
 //! **The twin**: `fetch_all`, then `to_string` for each.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use meter::Report;
-use pattern::page::{self, Form};
+use pattern::page::Form;
+use pattern::pages::Pages;
 use pattern::shown::{Hex, Rfc3339};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
 use storage::{FileRecord, PoolSettings, pool};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Case;
@@ -33,9 +38,6 @@ const ROWS: [u64; 3] = [1_000, 10_000, 100_000];
 
 /// Enough for the twin, which takes 2 KiB a row.
 const FEW_ROWS: [u64; 3] = [1_000, 10_000, 30_000];
-
-/// Rows asked of the database at once.
-const PAGE_ROWS: u16 = 128;
 
 const POOL: PoolSettings =
     PoolSettings { connections: 1, acquire_timeout: std::time::Duration::from_secs(5) };
@@ -80,6 +82,7 @@ impl Subject for Export {
 }
 
 /// A record a line, as JSON: the texts here need no escapes.
+#[derive(Clone, Copy)]
 struct Lines;
 
 impl Form for Lines {
@@ -95,17 +98,15 @@ impl Form for Lines {
     }
 }
 
-/// Page after page; a client takes each before the next is read.
+/// Page after page.
 async fn pages(pool: &PgPool) -> Result<Digest> {
-    let (mut hasher, mut after) = (Sha256::new(), None);
-    loop {
-        let page = Box::pin(page::read(pool, after, PAGE_ROWS, b"", &Lines)).await?;
-        hasher.update(&page.bytes);
-        after = page.next;
-        if after.is_none() {
-            return Ok(hasher.finalize().into());
-        }
+    let (mut hasher, tasks) = (Sha256::new(), TaskTracker::new());
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned()?;
+    let mut pages = Box::pin(Pages::begin(pool, &tasks, Lines, permit)).await?;
+    while let Some(page) = poll_fn(|cx| pages.poll_next(cx)).await {
+        hasher.update(&page?);
     }
+    Ok(hasher.finalize().into())
 }
 
 /// A record as most would write it.

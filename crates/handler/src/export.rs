@@ -10,11 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
-use storage::{Error, FileRecord};
-use tokio::task::JoinError;
+use storage::FileRecord;
 
 use crate::page::Form;
-use crate::pages::Pages;
+use crate::pages::{Broken, Pages};
 use crate::record::Record;
 use crate::{App, Problem, accept, csv};
 
@@ -61,7 +60,7 @@ pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     // The first page is read before the answer: a database out of reach is a 503,
     // not a response that breaks off.
-    let pages = Pages::begin(&app, form, permit).await?;
+    let pages = Pages::begin(&app.pool, &app.tasks, form, permit).await?;
     let name = match form {
         ExportForm::Ndjson => "attachment; filename=\"files.ndjson\"",
         ExportForm::Csv => "attachment; filename=\"files.csv\"",
@@ -72,17 +71,6 @@ pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     fields.insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
     fields.insert(VARY, ACCEPT.into());
     Ok(response)
-}
-
-/// Why an export broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// It was lost on the way.
-    #[error("the database: {0}")]
-    Database(#[from] Error),
-    /// It panicked, or the runtime ends.
-    #[error("the queries' task: {0}")]
-    Task(#[from] JoinError),
 }
 
 /// The pages as a body.

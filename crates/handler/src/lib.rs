@@ -73,7 +73,7 @@ pub struct App {
     pub audit: AuditQueue,
     /// Requests in flight: a permit pays for [`admission::cost`].
     pub requests: Arc<Semaphore>,
-    /// Lists and exports in flight: a permit pays for [`page::cost`].
+    /// Lists and exports in flight: a permit pays for [`pages::cost`].
     pub pages: Arc<Semaphore>,
     /// Encoders in use: a permit pays for [`compression::cost`].
     pub encoders: Arc<Semaphore>,

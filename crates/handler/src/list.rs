@@ -23,6 +23,11 @@ const DEFAULT_LIMIT: u16 = 20;
 /// Records on a page at most; more is 422, rather than fewer than were asked for.
 const MAX_LIMIT: u16 = 100;
 
+/// A page's buffer, in bytes: [`MAX_LIMIT`] records with names of usual length. It is
+/// one: less than what a permit pays for ([`crate::pages::cost`]). Held by the memory
+/// test `list`.
+const PAGE: usize = 32 * 1024;
+
 /// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +69,7 @@ pub async fn get(
     };
     let permit = app.pages.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
-    let mut page = page::read(&app.pool, after, limit, b"{\"files\":[", &Json).await?;
+    let mut page = page::read(&app.pool, after, limit, PAGE, b"{\"files\":[", &Json).await?;
     page.bytes.push(b']');
     let link = page.next.map(|next| {
         page.bytes.extend_from_slice(format!(",\"next\":\"{next}\"").as_bytes());

@@ -14,25 +14,21 @@ use storage::pool::answered;
 use storage::{Error, FileRecord, PgExecutor, files};
 use uuid::Uuid;
 
-/// A page's buffer, in bytes: 100 records with names of usual length.
-pub const PAGE: usize = 32 * 1024;
-
 /// The longest row in any form, in bytes: JSON, with a name and a type of 255
-/// bytes that are all quotes. The last row of a page may go beyond [`PAGE`] by
+/// bytes that are all quotes. The last row of a page may go beyond its size by
 /// less than this.
 const ROW: usize = 2 * 1024;
 
 /// What a page holds beside its buffer, in bytes: the query's future (14,800
 /// measured), the row that is being read, the body. Of an export the query of the next
-/// page is under way while two pages are held: 19 KiB in all.
+/// page is under way while another is held: 19 KiB in all.
 const OVERHEAD: usize = 20 * 1024;
 
-/// The heap that one list or export in flight may hold, in bytes: an export reads the
-/// next page while hyper still has a part of the last. Held by the memory test
-/// `export`.
+/// The heap that one list or export in flight may hold, in bytes, for pages of `size`
+/// bytes, so many of them at once. Held by the memory tests `list` and `export`.
 #[must_use]
-pub const fn cost() -> usize {
-    2 * (PAGE + ROW) + OVERHEAD
+pub const fn cost(pages: usize, size: usize) -> usize {
+    pages * (size + ROW) + OVERHEAD
 }
 
 /// How a record is written.
@@ -56,7 +52,7 @@ pub struct Page {
 }
 
 /// Reads up to `limit` records after `after`, newest first, and writes them to a
-/// page that begins with `head`. Fewer where [`PAGE`] is full before.
+/// page that begins with `head`. Fewer where `size` bytes are full before.
 ///
 /// **Cancellation**: the connection reads what is left of the page when it goes
 /// back to the pool.
@@ -67,10 +63,11 @@ pub async fn read<'e>(
     executor: impl PgExecutor<'e> + 'e,
     after: Option<Uuid>,
     limit: u16,
+    size: usize,
     head: &[u8],
     form: &impl Form,
 ) -> Result<Page, Error> {
-    let mut bytes = Vec::with_capacity(PAGE + ROW);
+    let mut bytes = Vec::with_capacity(size + ROW);
     bytes.extend_from_slice(head);
     let (mut last, mut more) = (None, false);
     // One more than wanted: whether there are more shows without asking again.
@@ -80,7 +77,7 @@ pub async fn read<'e>(
         while let Some(record) = rows.try_next().await? {
             // The rest is read and passed over: a stream that is dropped leaves it to
             // the connection's next user.
-            if count == limit || bytes.len() >= PAGE {
+            if count == limit || bytes.len() >= size {
                 more = true;
                 continue;
             }

@@ -22,21 +22,24 @@ use storage::{Error, PgPool};
 use streaming::paid;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::App;
-use crate::export::Broken;
 use crate::page::{self, Form};
 
-/// Rows asked of the database at once: as many as usually fill a page.
-const ROWS: u16 = 128;
+/// A page's buffer, in bytes. Smaller ones are more queries: at 16 KiB an export takes a
+/// fifth longer.
+pub const PAGE: usize = 24 * 1024;
 
-/// Pages that an export holds at the most: what [`page::cost`] counts. A third is not
+/// Rows asked of the database at once: as many as usually fill a page.
+const ROWS: u16 = 96;
+
+/// Pages that an export holds at the most: what [`cost`] counts. A third is not
 /// read before the client has taken the first. Held by the memory test `export`.
-const PLACES: usize = 2;
+pub const PLACES: usize = 2;
 
 /// How long a connection is kept for a client that is to take a page. Who reads faster
 /// than a page in this time (3 MB/s) is as good as there; who does not, is not waited
@@ -47,11 +50,29 @@ const KEPT: Duration = Duration::from_millis(10);
 /// 2,000 rows, in 10 ms. Held by `tests/http`: export.
 const TURN: usize = 16;
 
+/// The heap that one list or export in flight may hold, in bytes. Held by the memory test
+/// `export`.
+#[must_use]
+pub const fn cost() -> usize {
+    page::cost(PLACES, PAGE)
+}
+
 /// What is held for an export, each in every page: a place rides in its page's bytes.
 #[derive(Clone)]
 struct Paying {
     permit: Arc<OwnedSemaphorePermit>,
     places: Arc<Semaphore>,
+}
+
+/// Why they broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// It was lost on the way.
+    #[error("the database: {0}")]
+    Database(#[from] Error),
+    /// It panicked, or the runtime ends.
+    #[error("the queries' task: {0}")]
+    Task(#[from] JoinError),
 }
 
 /// The pages of an export.
@@ -68,26 +89,28 @@ struct Rest {
 }
 
 impl Pages {
-    /// Reads the first page: a database out of reach is told before anything is sent.
+    /// Reads the first page: a database out of reach is told before anything is sent. The
+    /// rest is read in a task of `tasks`. `permit` is held until the last page is gone.
     ///
     /// # Errors
     /// A database out of reach.
     pub async fn begin(
-        app: &App,
+        pool: &PgPool,
+        tasks: &TaskTracker,
         form: impl Form + Copy + Send + Sync + 'static,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
         let places = Arc::new(Semaphore::new(PLACES));
         let paying = Paying { permit: Arc::new(permit), places };
         let place = paying.place().await?;
-        let page = page::read(&app.pool, None, ROWS, form.head(), &form).await?;
+        let page = page::read(pool, None, ROWS, PAGE, form.head(), &form).await?;
         let rest = page.next.map(|next| {
             let (sender, pages) = channel(PLACES);
-            let reading = read_all(app.pool.clone(), next, form, paying.clone(), sender);
+            let reading = read_all(pool.clone(), next, form, paying.clone(), sender);
             // A task of its own: whoever polls the body may stop in the middle of a
             // query (an encoder that has something to send does), and the query would
             // hold its connection for as long as the client stalls.
-            let reading = app.tasks.spawn(reading.in_current_span());
+            let reading = tasks.spawn(reading.in_current_span());
             Rest { pages, reading: AbortOnDropHandle::new(reading) }
         });
         Ok(Self { first: Some(paying.paid(page.bytes, place)), rest })
@@ -157,7 +180,7 @@ async fn take_turn(
 ) -> Result<Option<Uuid>, Error> {
     let mut connection = pool.acquire().await?;
     for _ in 0..TURN {
-        let page = page::read(&mut *connection, Some(after), ROWS, b"", form).await?;
+        let page = page::read(&mut *connection, Some(after), ROWS, PAGE, b"", form).await?;
         let next = page.next;
         let bytes = paying.paid(page.bytes, place);
         // Nobody is there: the task is about to be aborted.

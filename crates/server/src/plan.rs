@@ -106,7 +106,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
         heap("requests", config.max_requests, request, "--max-requests", "memtest admission"),
         heap("uploads", config.max_uploads, upload, "--max-uploads", "memtest upload"),
         heap("downloads", config.max_downloads, download, "--max-downloads", "memtest download"),
-        heap("pages", config.max_pages, handler::page::cost(), "--max-pages", "memtest export"),
+        heap("pages", config.max_pages, handler::pages::cost(), "--max-pages", "memtest export"),
         heap(
             "encoders",
             config.max_encoders,
@@ -164,7 +164,7 @@ mod tests {
             ("--max-requests=65", handler::admission::cost(buffer), 0),
             ("--max-uploads=17", upload, 0),
             ("--max-downloads=33", streaming::download::cost(chunk), 0),
-            ("--max-pages=17", handler::page::cost(), 0),
+            ("--max-pages=17", handler::pages::cost(), 0),
             ("--max-encoders=5", handler::compression::cost(), 0),
             ("--cache-size=2MiB", 1 << 20, 0),
             ("--audit-queue=8192", 4096 * size_of::<storage::audit::Event>(), 0),

@@ -4,11 +4,11 @@
 //! **What goes wrong**: `fetch_all` holds every row, then every record as text,
 //! then the whole text: three times the table, for as long as its client takes.
 //!
-//! **The pattern**: `handler::page`. A page of rows is written to one buffer as
-//! the rows come; the connection goes back to the pool; the next page is read
-//! when the client has taken this one.
+//! **The pattern**: `handler::pages`. A page of rows is written to one buffer as
+//! the rows come; the next is read while the client takes it, and no third. Where the
+//! client does not take it at once, the connection goes back to the pool.
 //!
-//! **The bound**: `handler::page::cost()`, whatever the number of rows and
+//! **The bound**: `handler::pages::cost()`, whatever the number of rows and
 //! wherever the client stops.
 //!
 //! **The twin**: what the database's documentation shows first: `fetch_all`,
@@ -24,7 +24,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use handler::App;
-use handler::page::{PAGE, cost};
+use handler::pages::{PAGE, cost};
 use meter::{Report, Sample};
 use serde::Serialize;
 use server::connection;

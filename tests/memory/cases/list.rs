@@ -6,7 +6,7 @@
 //! **The pattern**: `handler::list`. Keyset pages of at most 100 records, each row
 //! written to the page as it comes.
 //!
-//! **The bound**: `handler::page::cost()`, whatever the number of rows.
+//! **The bound**: `handler::pages::cost()`, whatever the number of rows.
 //!
 //! **The twin**: the list of most tutorials: `limit` as the client sends it,
 //! `fetch_all` into structs, `to_string`.
@@ -21,7 +21,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use handler::App;
-use handler::page::cost;
+use handler::pages::cost;
 use meter::{Probe, Report, Sample};
 use serde::{Deserialize, Serialize};
 use server::connection;

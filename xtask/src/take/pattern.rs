@@ -98,8 +98,8 @@ pub const ALL: &[Pattern] = &[
         name: "export",
         about: "keyset pages, as list and export send them: rows become bytes one by one",
         origin: "handler",
-        files: &["page.rs", "shown.rs"],
-        crates: &["storage"],
+        files: &["page.rs", "pages.rs", "shown.rs"],
+        crates: &["storage", "streaming"],
         metrics: &["peak_slope", "peak_segment"],
         postgres: true,
         ..NOTHING
