@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use meter::Report;
 use pattern::page::Form;
-use pattern::pages::Pages;
+use pattern::pages::{Pages, ahead};
 use pattern::shown::{Hex, Rfc3339};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -102,7 +102,7 @@ impl Form for Lines {
 async fn pages(pool: &PgPool) -> Result<Digest> {
     let (mut hasher, tasks) = (Sha256::new(), TaskTracker::new());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned()?;
-    let mut pages = Box::pin(Pages::begin(pool, &tasks, Lines, permit)).await?;
+    let mut pages = Box::pin(Pages::begin(pool, &tasks, &ahead(), Lines, permit)).await?;
     while let Some(page) = poll_fn(|cx| pages.poll_next(cx)).await {
         hasher.update(&page?);
     }

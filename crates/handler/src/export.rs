@@ -60,7 +60,7 @@ pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     // The first page is read before the answer: a database out of reach is a 503,
     // not a response that breaks off.
-    let pages = Pages::begin(&app.pool, &app.tasks, form, permit).await?;
+    let pages = Pages::begin(&app.pool, &app.tasks, &app.ahead, form, permit).await?;
     let name = match form {
         ExportForm::Ndjson => "attachment; filename=\"files.ndjson\"",
         ExportForm::Csv => "attachment; filename=\"files.csv\"",

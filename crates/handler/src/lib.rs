@@ -73,6 +73,8 @@ pub struct App {
     pub audit: AuditQueue,
     /// Requests in flight: a permit pays for [`admission::cost`].
     pub requests: Arc<Semaphore>,
+    /// Held by the export that reads ahead: see [`pages::ahead`].
+    pub ahead: Arc<Semaphore>,
     /// Lists and exports in flight: a permit pays for [`pages::cost`].
     pub pages: Arc<Semaphore>,
     /// Encoders in use: a permit pays for [`compression::cost`].

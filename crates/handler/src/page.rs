@@ -51,6 +51,12 @@ pub struct Page {
     pub next: Option<Uuid>,
 }
 
+/// For a page that is full at `size` bytes, with room for the row that fills it.
+#[must_use]
+pub fn buffer(size: usize) -> Vec<u8> {
+    Vec::with_capacity(size + ROW)
+}
+
 /// Reads up to `limit` records after `after`, newest first, and writes them to a
 /// page that begins with `head`. Fewer where `size` bytes are full before.
 ///
@@ -67,7 +73,7 @@ pub async fn read<'e>(
     head: &[u8],
     form: &impl Form,
 ) -> Result<Page, Error> {
-    let mut bytes = Vec::with_capacity(size + ROW);
+    let mut bytes = buffer(size);
     bytes.extend_from_slice(head);
     let (mut last, mut more) = (None, false);
     // One more than wanted: whether there are more shows without asking again.

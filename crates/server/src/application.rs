@@ -102,6 +102,7 @@ impl Application {
             audit,
             store,
             requests: limits.requests,
+            ahead: handler::pages::ahead(),
             pages: limits.pages,
             removals: limits.removals,
             readiness: Arc::new(Semaphore::new(1)),

@@ -21,7 +21,8 @@ pub use cache::{BoundedCache, CacheSettings, LoadError};
 pub use pool::PoolSettings;
 pub use record::FileRecord;
 pub use records::Records;
-pub use sqlx::{Error, PgExecutor, PgPool};
+pub use sqlx::pool::PoolConnection;
+pub use sqlx::{Error, PgExecutor, PgPool, Postgres};
 
 use crate::pool::answered;
 
