@@ -14,6 +14,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use meter::{Probe, Report, Sample};
 use pattern::compression::{self, PermitLayer, cost};
+use pattern::overload::Overload;
 use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
@@ -39,7 +40,7 @@ async fn pattern() -> Result<Report> {
     let service = ServiceBuilder::new()
         .map_request(compression::read_accepted::<Body>)
         .layer(compression::layer())
-        .layer(PermitLayer::new(Arc::new(Semaphore::new(ENCODERS))))
+        .layer(PermitLayer::new(Arc::new(Semaphore::new(ENCODERS)), Overload::default()))
         .service(service_fn(answer));
     Ok(Report { samples: vec![encoders(&serving(service)).await?, unit().await?] })
 }
@@ -87,7 +88,7 @@ async fn unit() -> Result<Sample> {
     for _ in 0..=REPETITIONS {
         let service = ServiceBuilder::new()
             .layer(compression::layer())
-            .layer(PermitLayer::new(permits.clone()))
+            .layer(PermitLayer::new(permits.clone(), Overload::default()))
             .service(service_fn(answer));
         let mut request = Request::new(Body::empty());
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -48,7 +48,8 @@ pub fn detect() -> Option<Limit> {
 }
 
 fn detect_below(root: &Path) -> Option<Limit> {
-    let group = control_group(root).map(|bytes| Limit { bytes, source: Source::ControlGroup });
+    let group = group_below(root);
+    let group = group.map(|group| Limit { bytes: group.limit, source: Source::ControlGroup });
     let machine = machine(root).map(|bytes| Limit { bytes, source: Source::Machine });
     // A group may be given more than there is.
     group.into_iter().chain(machine).min_by_key(|limit| limit.bytes)
@@ -61,7 +62,26 @@ fn machine(root: &Path) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn control_group(root: &Path) -> Option<u64> {
+/// A control group that has a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// In bytes.
+    pub limit: u64,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Which names they have.
+    pub version: Version,
+}
+
+/// Of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+/// The group whose limit is the least of all that this process is in.
+pub(crate) fn group_below(root: &Path) -> Option<Group> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     groups
@@ -70,28 +90,37 @@ fn control_group(root: &Path) -> Option<u64> {
             // hierarchy:controllers:path; no controllers in version 2
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?);
-            let (kind, file) = match controllers {
-                "" => ("cgroup2", "memory.max"),
-                list if list.split(',').any(|name| name == "memory") => {
-                    ("cgroup", "memory.limit_in_bytes")
-                }
+            let version = match controllers {
+                "" => Version::Two,
+                list if list.split(',').any(|name| name == "memory") => Version::One,
                 _ => return None,
             };
-            least_of_chain(root, &mounts, kind, path, file)
+            least_of_chain(root, &mounts, version, path)
         })
-        .min()
+        .reduce(lesser)
 }
 
-/// The least limit from the group at `path` up to where its hierarchy is
+/// The second where both are the same: on the way up it is charged for the first too.
+fn lesser(one: Group, other: Group) -> Group {
+    if one.limit < other.limit { one } else { other }
+}
+
+/// The group of the least limit from that at `path` up to where its hierarchy is
 /// mounted.
-fn least_of_chain(root: &Path, mounts: &str, kind: &str, path: &str, file: &str) -> Option<u64> {
+fn least_of_chain(root: &Path, mounts: &str, version: Version, path: &str) -> Option<Group> {
+    let (kind, file) = match version {
+        Version::One => ("cgroup", "memory.limit_in_bytes"),
+        Version::Two => ("cgroup2", "memory.max"),
+    };
     let (mount_root, mount_point) = mounts.lines().find_map(|line| mount(line, kind))?;
     // In a container, the mount may show the group itself as its root.
     let path = Path::new(path);
     let below = path.strip_prefix(mount_root).or_else(|_| path.strip_prefix("/")).ok()?;
     let top = root.join(mount_point.strip_prefix("/").ok()?);
-    let chain = below.ancestors().map(|group| top.join(group).join(file));
-    chain.filter_map(|file| read_limit(&file)).min()
+    let chain = below.ancestors().map(|group| top.join(group)).filter_map(|folder| {
+        Some(Group { limit: read_limit(&folder.join(file))?, folder, version })
+    });
+    chain.reduce(lesser)
 }
 
 /// Root and mount point of a line of mountinfo, if it is of this kind.
@@ -112,12 +141,13 @@ fn read_limit(file: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// A folder with these files in it.
+    pub(crate) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
@@ -171,5 +201,19 @@ mod tests {
         let expected = Limit { bytes: 1024 * MIB, source: Source::Machine };
         assert_eq!(detect_below(root.path()), Some(expected));
         assert_eq!(detect_below(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn of_groups_with_one_limit_the_outermost_binds() {
+        let root = tree(&[
+            ("proc/self/cgroup", "0::/slice/pod/app\n"),
+            ("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/slice/memory.max", "2000\n"),
+            ("sys/fs/cgroup/slice/pod/memory.max", "1000\n"),
+            ("sys/fs/cgroup/slice/pod/app/memory.max", "1000\n"),
+        ]);
+        let folder = root.path().join("sys/fs/cgroup/slice/pod");
+        let expected = Group { limit: 1000, folder, version: Version::Two };
+        assert_eq!(group_below(root.path()), Some(expected));
     }
 }

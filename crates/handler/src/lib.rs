@@ -5,6 +5,7 @@
 //! - [`upload`], [`record`], [`content`], [`list`], [`export`], [`stats`],
 //!   [`probes`]: the handlers; [`page`]: what list and export have in common;
 //! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
+//!   [`overload`]: what is shed while memory is short;
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
 //! - [`request_id`]: what a request is known by, in the log and to its client;
@@ -37,6 +38,7 @@ pub mod json;
 pub mod list;
 pub mod multipart;
 pub mod name;
+pub mod overload;
 pub mod page;
 pub mod probe_paths;
 pub mod probes;
@@ -57,6 +59,7 @@ pub mod upload;
 pub use access::Access;
 pub use admin::admin;
 pub use client::Peer;
+pub use overload::Overload;
 pub use problem::Problem;
 pub use rate_limit::RateLimit;
 pub use stack::stack;
@@ -70,6 +73,8 @@ pub struct App {
     pub records: Records,
     /// Downloads that are to be counted.
     pub audit: AuditQueue,
+    /// What is shed while memory is short.
+    pub overload: Overload,
     /// Requests in flight: a permit pays for [`admission::cost`].
     pub requests: Arc<Semaphore>,
     /// Lists and exports in flight: a permit pays for [`page::cost`].

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use handler::App;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -23,11 +24,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Accepts from now on, until [`Admin::end`].
+    /// Accepts from now on, until [`Admin::end`]. `more` are routes beside the probes.
     #[must_use]
     pub fn start(
         listener: TcpListener,
         app: Arc<App>,
+        more: Router,
         buffers: SocketBuffers,
         settings: Settings,
     ) -> Self {
@@ -35,7 +37,7 @@ impl Admin {
         let (inner, connections) = (tasks.clone(), shutdown.clone());
         tasks.spawn(async move {
             let places = Connections::new(Arc::new(Semaphore::new(CONNECTIONS)));
-            let service = handler::admin(app);
+            let service = handler::admin(app, more);
             accept(listener, buffers, &places, service, settings, &connections, &inner).await;
         });
         Self { shutdown, tasks }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use handler::{Access, App, RateLimit};
+use budget::{Figures, Usage};
+use handler::{Access, App, Overload, RateLimit};
 use sha2::{Digest, Sha256};
 use storage::audit::AuditWriter;
 use storage::{PoolSettings, Records};
@@ -24,17 +25,17 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::config::{Config, size};
 use crate::connection::{Settings, Shutdown};
+use crate::gauge::{self, Readings, Sampler, Source};
 use crate::io::Deadlines;
 use crate::limits::Limits;
 use crate::listener::{SocketBuffers, accept, listen};
 use crate::registry::Connections;
-use crate::{plan, telemetry};
+use crate::{metrics, plan, telemetry};
 
 /// What is left for connections to close after the deadline has passed.
 pub const FORCED: Duration = Duration::from_secs(1);
 
 /// The service, listening but not yet accepting.
-#[derive(Debug)]
 pub struct Application {
     /// What the handlers share.
     pub app: Arc<App>,
@@ -46,6 +47,8 @@ pub struct Application {
     // Made, not configured: told when it begins to serve.
     new_token: Option<String>,
     audit_writer: AuditWriter,
+    figures: Source,
+    limit: u64,
     listener: TcpListener,
     admin_listener: TcpListener,
     buffers: SocketBuffers,
@@ -101,6 +104,7 @@ impl Application {
             pool,
             audit,
             store,
+            overload: Overload::default(),
             requests: limits.requests,
             pages: limits.pages,
             removals: limits.removals,
@@ -127,6 +131,7 @@ impl Application {
                 write: config.write_timeout,
             },
         };
+        let usage = Usage::open();
         Ok(Self {
             app: Arc::new(app),
             connections: Connections::new(limits.connections),
@@ -134,12 +139,21 @@ impl Application {
             access,
             new_token,
             audit_writer,
+            figures: Box::new(move || usage.figures()),
+            limit: limit.bytes,
             listener,
             admin_listener,
             buffers,
             tasks: TaskTracker::new(),
             config,
         })
+    }
+
+    /// The gauge reads these, rather than what [`Usage`] can tell: with the live heap,
+    /// which only the binary's allocator knows, or a test's own.
+    #[must_use]
+    pub fn with_figures(self, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
+        Self { figures: Box::new(figures), ..self }
     }
 
     /// Where it listens.
@@ -194,6 +208,8 @@ impl Application {
             connections,
             settings,
             audit_writer,
+            figures,
+            limit,
             listener,
             admin_listener,
             buffers,
@@ -205,8 +221,12 @@ impl Application {
         if let Some(token) = new_token {
             telemetry::announce(&token);
         }
-        let admin = Admin::start(admin_listener, app.clone(), buffers, settings);
+        let readings = Readings::default();
+        let sampler = Sampler::new(limit, app.overload.clone(), readings.clone());
+        let more = metrics::routes(readings);
+        let admin = Admin::start(admin_listener, app.clone(), more, buffers, settings);
         let shutdown = Shutdown::default();
+        tasks.spawn(gauge::watch(figures, sampler, shutdown.graceful.clone()));
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
         tasks.spawn(following(app.clone(), config.clone(), shutdown.graceful.clone()));
         // It ends after the requests, whose events it writes.

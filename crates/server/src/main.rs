@@ -5,11 +5,16 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use budget::{Figures, Usage};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use server::{Application, Config, Outcome, application, fsck, health, plan, telemetry};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::heap::Heap;
+
+mod heap;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -157,7 +162,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (mut terminate_again, mut interrupt_again) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let application = Application::build(config).await?;
+    let (heap, usage) = (Heap::new(), Usage::open());
+    let live_heap = move || heap.and_then(Heap::live);
+    let figures = move || Figures { live_heap: live_heap(), ..usage.figures() };
+    let application = Application::build(config).await?.with_figures(figures);
     let (address, admin) = (application.local_addr()?, application.admin_addr()?);
     let quota = application.app.store.quota();
     tracing::info!(used = quota.used(), quota = quota.limit(), "content, in bytes");

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use anyhow::{Result, ensure};
 use axum::body::{Body, Bytes};
+use handler::Overload;
 use handler::compression::{self, PermitLayer, cost};
 use handler::routes::routes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
@@ -124,7 +125,7 @@ async fn unit() -> Result<Sample> {
     for _ in 0..=REPETITIONS {
         let service = ServiceBuilder::new()
             .layer(compression::layer())
-            .layer(PermitLayer::new(permits.clone()))
+            .layer(PermitLayer::new(permits.clone(), Overload::default()))
             .service(service_fn(async |_: Request<Body>| {
                 let json = [(CONTENT_TYPE, "application/json")];
                 Ok::<_, Infallible>(axum::response::IntoResponse::into_response((
