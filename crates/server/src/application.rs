@@ -36,6 +36,7 @@ use crate::{metrics, plan, telemetry};
 pub const FORCED: Duration = Duration::from_secs(1);
 
 /// The service, listening but not yet accepting.
+#[derive(Debug)]
 pub struct Application {
     /// What the handlers share.
     pub app: Arc<App>,
@@ -139,7 +140,7 @@ impl Application {
             access,
             new_token,
             audit_writer,
-            figures: Box::new(move || usage.figures()),
+            figures: Source::new(move || usage.figures()),
             limit: limit.bytes,
             listener,
             admin_listener,
@@ -153,7 +154,7 @@ impl Application {
     /// which only the binary's allocator knows, or a test's own.
     #[must_use]
     pub fn with_figures(self, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
-        Self { figures: Box::new(figures), ..self }
+        Self { figures: Source::new(figures), ..self }
     }
 
     /// Where it listens.

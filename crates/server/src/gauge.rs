@@ -1,5 +1,6 @@
 //! The gauge at work: a sample every so often, told to who sheds, the log and metrics.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,20 @@ use tokio_util::sync::CancellationToken;
 pub const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Where figures are from.
-pub type Source = Box<dyn Fn() -> Figures + Send + Sync>;
+pub struct Source(Box<dyn Fn() -> Figures + Send + Sync>);
+
+impl Source {
+    /// Asked at each sample, on a worker: it must not wait for anything.
+    pub fn new(figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
+        Self(Box::new(figures))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
 
 /// What the last sample said.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,7 +102,7 @@ pub async fn watch(source: Source, mut sampler: Sampler, stop: CancellationToken
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        sampler.sample(source());
+        sampler.sample((source.0)());
     }
 }
 
@@ -121,5 +135,84 @@ fn tell(Change { from, to }: Change, figures: &Figures, limit: u64) {
             limit,
             "memory is less short"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// Takes what the log says.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_change_is_in_the_log_once_and_sheds() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let (overload, readings) = (Overload::default(), Readings::default());
+        let mut sampler = Sampler::new(1000, overload.clone(), readings.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for (percent, sheds, said) in [
+                (84, Shed::Nothing, None),
+                (86, Shed::Growth, Some((" WARN ", "high", "normal"))),
+                (84, Shed::Growth, None),
+                (96, Shed::Requests, Some((" WARN ", "critical", "high"))),
+                (91, Shed::Requests, None),
+                (89, Shed::Growth, Some((" INFO ", "high", "critical"))),
+                (79, Shed::Nothing, Some((" INFO ", "normal", "high"))),
+            ] {
+                let resident = Some(percent * 10);
+                sampler.sample(Figures { resident, ..Figures::default() });
+                assert!(overload.sheds(sheds), "{percent}");
+                assert_eq!(overload.sheds(Shed::Growth), sheds >= Shed::Growth, "{percent}");
+                assert_eq!(overload.sheds(Shed::Requests), sheds == Shed::Requests, "{percent}");
+                assert_eq!(readings.last().figures.resident, resident);
+                let text = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+                assert_eq!(text.lines().count(), usize::from(said.is_some()), "{text}");
+                let Some((severity, level, from)) = said else { continue };
+                let fields = format!(
+                    "level=\"{level}\" from_level=\"{from}\" percent={percent} \
+                     resident={} limit=1000",
+                    percent * 10
+                );
+                assert!(text.contains(severity) && text.contains(&fields), "{fields} in {text}");
+            }
+        });
+        assert_eq!(readings.last().changes, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_is_taken_at_once_and_then_at_each_interval_until_the_end() {
+        let (taken, stop) = (Arc::<AtomicU64>::default(), CancellationToken::new());
+        let counted = taken.clone();
+        let source = Source::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Figures::default()
+        });
+        let sampler = Sampler::new(1000, Overload::default(), Readings::default());
+        let task = TaskTracker::new().spawn(watch(source, sampler, stop.clone()));
+        tokio::time::sleep(INTERVAL * 4 + INTERVAL / 2).await;
+        assert_eq!(taken.load(Ordering::Relaxed), 5);
+        stop.cancel();
+        task.await.unwrap();
+        assert_eq!(taken.load(Ordering::Relaxed), 5);
     }
 }
