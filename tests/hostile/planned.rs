@@ -17,10 +17,11 @@ use tests::database::Scratch;
 use tests::{Target, server_binary};
 
 use crate::content::{BLOCK, digest};
+use crate::gauge::metric;
 use crate::load::{self, connect, get};
 
 /// The limit, in bytes.
-const LIMIT: u64 = 64 << 20;
+pub const LIMIT: u64 = 64 << 20;
 /// What each upload and download moves: 256 MiB, four times the limit.
 const BLOCKS: u64 = (256 << 20) / BLOCK as u64;
 /// Of the downloads, how many never read.
@@ -35,14 +36,14 @@ struct Cli {
 }
 
 /// A database and a folder of their own, on a disk.
-struct Ground {
+pub struct Ground {
     runtime: tokio::runtime::Runtime,
     database: Option<Scratch>,
     folder: tempfile::TempDir,
 }
 
 impl Ground {
-    fn prepare() -> Self {
+    pub fn prepare() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let database = runtime.block_on(Scratch::create()).unwrap();
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -50,6 +51,20 @@ impl Ground {
         let status = migrate.arg("migrate").env("DATABASE_URL", database.url()).status().unwrap();
         assert!(status.success(), "migrate: {status}");
         Self { runtime, database: Some(database), folder }
+    }
+
+    /// The server, on them.
+    pub fn command(&self, group: Option<&Group>) -> Command {
+        let mut command = match group {
+            Some(group) => group.command(server_binary()),
+            None => Command::new(server_binary()),
+        };
+        command
+            .env("DATABASE_URL", self.database.as_ref().unwrap().url())
+            .env("CONTENT_DIR", self.folder.path())
+            .env("LISTEN", "127.0.0.1:0")
+            .env("ADMIN_LISTEN", "127.0.0.1:0");
+        command
     }
 }
 
@@ -75,17 +90,9 @@ struct Peak {
 pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let group = Group::create(LIMIT);
     let ground = Ground::prepare();
-    let mut command = match &group {
-        Ok(group) => group.command(server_binary()),
-        Err(_) => Command::new(server_binary()),
-    };
-    command
-        .env("DATABASE_URL", ground.database.as_ref().unwrap().url())
-        .env("CONTENT_DIR", ground.folder.path())
-        .env("LISTEN", "127.0.0.1:0")
-        .env("ADMIN_LISTEN", "127.0.0.1:0")
-        // Stalled readers and idle connections stay for the whole run.
-        .args(["--write-timeout=10m", "--idle-timeout=10m", "--upload-timeout=2m"]);
+    let mut command = ground.command(group.as_ref().ok());
+    // Stalled readers and idle connections stay for the whole run.
+    command.args(["--write-timeout=10m", "--idle-timeout=10m", "--upload-timeout=2m"]);
     match &group {
         Ok(group) => println!("in a control group (version {}) of {}", group.version(), Mib(LIMIT)),
         Err(error) => {
@@ -190,6 +197,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         assert_eq!(group.killed().unwrap(), 0);
     }
     assert!(residual <= i128::from(plan.slack()), "over the load line by {residual} bytes");
+    assert_eq!(metric(&target, "overload_changes_total")?, 0, "the gauge spoke");
     assert_eq!(peak.failed_probes, 0);
     assert!(peak.probe <= PROBE, "a probe took {:?}", peak.probe);
 
