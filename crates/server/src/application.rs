@@ -27,6 +27,7 @@ use crate::connection::{Settings, Shutdown};
 use crate::io::Deadlines;
 use crate::limits::Limits;
 use crate::listener::{SocketBuffers, accept, listen};
+use crate::plan::LoadLine;
 use crate::registry::Connections;
 use crate::{plan, telemetry};
 
@@ -42,6 +43,8 @@ pub struct Application {
     pub connections: Arc<Connections>,
     /// What bounds each.
     pub settings: Settings,
+    /// What it may hold.
+    pub line: LoadLine,
     access: Access,
     // Made, not configured: told when it begins to serve.
     new_token: Option<String>,
@@ -72,8 +75,8 @@ impl Application {
     /// used; a database that is not migrated.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         config.validate()?;
-        let limit = plan::limit(&config)?;
-        plan::plan(&config, limit).check()?;
+        let line = LoadLine::of(&config);
+        line.plan.check()?;
 
         let quota = config.content_quota.map(|quota| quota.as_u64());
         let store = LocalStore::open(&config.content_dir, quota).with_context(|| {
@@ -93,11 +96,15 @@ impl Application {
         let admin_listener = listen(config.admin_listen, buffers)
             .with_context(|| format!("can't listen on {} (--admin-listen)", config.admin_listen))?;
 
-        let limits = Limits::new(&config);
+        let limits = Limits::new(&line.counts, &config);
         let (access, new_token) = access(&config)?;
         let (audit, audit_writer) = storage::audit::queue(config.audit_queue);
         let app = App {
-            records: Records::new(pool.clone(), plan::cache(&config), RandomState::new()),
+            records: Records::new(
+                pool.clone(),
+                plan::cache(&config, &line.counts),
+                RandomState::new(),
+            ),
             pool,
             audit,
             store,
@@ -131,6 +138,7 @@ impl Application {
             app: Arc::new(app),
             connections: Connections::new(limits.connections),
             settings,
+            line,
             access,
             new_token,
             audit_writer,
@@ -140,6 +148,12 @@ impl Application {
             tasks: TaskTracker::new(),
             config,
         })
+    }
+
+    /// How many files and sockets may be open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.line.counts.descriptors(self.config.pool_connections as usize)
     }
 
     /// Where it listens.

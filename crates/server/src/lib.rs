@@ -1,7 +1,8 @@
 //! The service, put together: what `main` runs, and what the tests run.
 //!
 //! - [`config`]: every setting, and its flag; [`secrets`]: those from files;
-//! - [`limits`]: every semaphore; [`plan`]: what they add up to;
+//! - [`counts`]: how many of each; [`plan`]: what they add up to, [`show_plan`]: printed;
+//! - [`limits`]: every semaphore; [`descriptors`]: the system's;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
 //! - [`telemetry`]: what is logged; [`log_line`]: a line of it;
 //! - [`admin`]: the other listener, for those who run it;
@@ -13,6 +14,8 @@ pub mod admin;
 pub mod application;
 pub mod config;
 pub mod connection;
+pub mod counts;
+pub mod descriptors;
 pub mod fsck;
 pub mod health;
 pub mod io;
@@ -22,6 +25,7 @@ pub mod log_line;
 pub mod plan;
 pub mod registry;
 pub mod secrets;
+pub mod show_plan;
 pub mod telemetry;
 
 pub use application::{Application, Outcome};

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::config::size;
+use crate::counts::Counts;
 
 /// The semaphores; each permit pays for one unit of a term of the plan.
 #[derive(Clone, Debug)]
@@ -35,21 +36,21 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// As configured.
+    /// As many as these, with buffers as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub fn new(counts: &Counts, config: &Config) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
-            connections: semaphore(config.max_connections),
-            requests: semaphore(config.max_requests),
-            uploads: semaphore(config.max_uploads),
-            buffers: Buffers::new(config.max_uploads, size(config.upload_chunk)),
-            downloads: semaphore(config.max_downloads),
-            pages: semaphore(config.max_pages),
+            connections: semaphore(counts.connections),
+            requests: semaphore(counts.requests),
+            uploads: semaphore(counts.uploads),
+            buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
+            downloads: semaphore(counts.downloads),
+            pages: semaphore(counts.pages),
             // As many as there can be requests; more only where clients leave and
             // the disk does not answer.
-            removals: semaphore(config.max_requests),
-            encoders: semaphore(config.max_encoders),
+            removals: semaphore(counts.requests),
+            encoders: semaphore(counts.encoders),
         }
     }
 }
