@@ -19,11 +19,12 @@ use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 
 use crate::Problem;
 use crate::held::held;
+use crate::permits::Permits;
 use crate::probe_paths::is_probe;
 
 /// What a head's fields take as a map, in bytes, as many as hyper takes (100): 14
@@ -48,13 +49,13 @@ pub const fn cost(buffer: usize) -> usize {
 /// Admits as many requests as there are permits. The probes are always admitted.
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
 }
 
 impl AdmissionLayer {
     /// By these permits.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>) -> Self {
+    pub fn new(permits: Arc<Permits>) -> Self {
         Self { permits }
     }
 }
@@ -71,7 +72,7 @@ impl<S> Layer<S> for AdmissionLayer {
 #[derive(Clone, Debug)]
 pub struct Admission<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
 }
 
 impl<S, B> Service<Request<Body>> for Admission<S>

@@ -24,12 +24,12 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::held::held;
+use crate::permits::Permits;
 
 /// Below this, in bytes, a response is sent as it is: one packet either way.
 const LEAST: u64 = 1024;
@@ -92,13 +92,13 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// and is not, says so: a cache must not give it to all (Vary).
 #[derive(Clone, Debug)]
 pub struct PermitLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
 }
 
 impl PermitLayer {
     /// As many encoders as these permits.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>) -> Self {
+    pub fn new(permits: Arc<Permits>) -> Self {
         Self { permits }
     }
 }
@@ -115,7 +115,7 @@ impl<S> Layer<S> for PermitLayer {
 #[derive(Clone, Debug)]
 pub struct Permit<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
 }
 
 impl<S> Service<Request<Body>> for Permit<S>
@@ -142,7 +142,7 @@ pin_project! {
     pub struct Permitting<F> {
         #[pin]
         inner: F,
-        permits: Option<Arc<Semaphore>>,
+        permits: Option<Arc<Permits>>,
     }
 }
 

@@ -27,6 +27,7 @@ use crate::connection::{Settings, Shutdown};
 use crate::io::Deadlines;
 use crate::limits::Limits;
 use crate::listener::{SocketBuffers, accept, listen};
+use crate::memory::{self, Memory};
 use crate::plan::LoadLine;
 use crate::registry::Connections;
 use crate::{plan, telemetry};
@@ -207,6 +208,7 @@ impl Application {
             app,
             connections,
             settings,
+            line,
             audit_writer,
             listener,
             admin_listener,
@@ -219,7 +221,14 @@ impl Application {
         if let Some(token) = new_token {
             telemetry::announce(&token);
         }
-        let admin = Admin::start(admin_listener, app.clone(), buffers, settings);
+        let places = Admin::places();
+        let memory = Memory {
+            plan: line.plan,
+            app: app.clone(),
+            connections: [connections.clone(), places.clone()],
+        };
+        let more = memory::routes(memory);
+        let admin = Admin::start(admin_listener, app.clone(), places, more, buffers, settings);
         let shutdown = Shutdown::default();
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
         tasks.spawn(following(app.clone(), config.clone(), shutdown.graceful.clone()));

@@ -5,7 +5,7 @@
 //! - [`limits`]: every semaphore; [`descriptors`]: the system's;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
 //! - [`telemetry`]: what is logged; [`log_line`]: a line of it;
-//! - [`admin`]: the other listener, for those who run it;
+//! - [`admin`]: the other listener, for those who run it; [`memory`]: what is in use;
 //! - [`application`]: build and run; shutdown in order;
 //! - [`fsck`]: records and content compared;
 //! - [`health`]: whether it answers, for a container's health check.
@@ -22,6 +22,7 @@ pub mod io;
 pub mod limits;
 pub mod listener;
 pub mod log_line;
+pub mod memory;
 pub mod plan;
 pub mod registry;
 pub mod secrets;

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use handler::Permits;
 use streaming::Buffers;
 use tokio::sync::Semaphore;
 
@@ -20,37 +21,37 @@ pub struct Limits {
     /// Held by a connection's task.
     pub connections: Arc<Semaphore>,
     /// Held by a request, to the end of its response.
-    pub requests: Arc<Semaphore>,
+    pub requests: Arc<Permits>,
     /// Held by the staged upload.
-    pub uploads: Arc<Semaphore>,
+    pub uploads: Arc<Permits>,
     /// One each; see [`Buffers`].
     pub buffers: Buffers,
     /// Held by the chunks of the download.
-    pub downloads: Arc<Semaphore>,
+    pub downloads: Arc<Permits>,
     /// Held by the pages of a list or an export.
-    pub pages: Arc<Semaphore>,
+    pub pages: Arc<Permits>,
     /// Held by content that is being removed, until it is.
-    pub removals: Arc<Semaphore>,
+    pub removals: Arc<Permits>,
     /// Held by a response that is encoded.
-    pub encoders: Arc<Semaphore>,
+    pub encoders: Arc<Permits>,
 }
 
 impl Limits {
     /// As many as these, with buffers as configured.
     #[must_use]
     pub fn new(counts: &Counts, config: &Config) -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let permits = |count| Arc::new(Permits::new(count));
         Self {
-            connections: semaphore(counts.connections),
-            requests: semaphore(counts.requests),
-            uploads: semaphore(counts.uploads),
+            connections: Arc::new(Semaphore::new(counts.connections)),
+            requests: permits(counts.requests),
+            uploads: permits(counts.uploads),
             buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
-            downloads: semaphore(counts.downloads),
-            pages: semaphore(counts.pages),
+            downloads: permits(counts.downloads),
+            pages: permits(counts.pages),
             // As many as there can be requests; more only where clients leave and
             // the disk does not answer.
-            removals: semaphore(counts.requests),
-            encoders: semaphore(counts.encoders),
+            removals: permits(counts.requests),
+            encoders: permits(counts.encoders),
         }
     }
 }

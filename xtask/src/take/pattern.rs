@@ -153,6 +153,7 @@ pub const ALL: &[Pattern] = &[
             "admission.rs",
             "held.rs",
             "json.rs",
+            "permits.rs",
             "probe_paths.rs",
             "problem.rs",
             "request_id.rs",
@@ -182,7 +183,7 @@ pub const ALL: &[Pattern] = &[
         name: "compression",
         about: "as many encoders as there are permits, and no others",
         origin: "handler",
-        files: &["compression.rs", "held.rs"],
+        files: &["compression.rs", "held.rs", "permits.rs"],
         metrics: &["encoders", "unit"],
         ..NOTHING
     },
