@@ -69,5 +69,7 @@ mod tests {
         assert_eq!((permits.taken(), permits.most()), (3, 3));
         drop((more, other));
         assert_eq!((permits.taken(), permits.most(), permits.available_permits()), (0, 3, 3));
+        let _one = take().unwrap();
+        assert_eq!((permits.taken(), permits.most()), (1, 3));
     }
 }
