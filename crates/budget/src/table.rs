@@ -27,7 +27,7 @@ impl Plan {
     #[must_use]
     pub fn compact(&self) -> String {
         let term = |term: &Term| format!("{} {}x{}", term.name, term.count, term.unit);
-        self.terms.iter().map(term).collect::<Vec<_>>().join(", ")
+        self.terms.iter().map(term).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(["none", "little", "half", "all"].map(marks), [0, 1, 25, 50], "{table}");
         assert_eq!(
             plan.compact(),
-            "none 0x1048576, little 1x1048576, half 100x1048576, all 300x1048576"
+            "none 0x1048576; little 1x1048576; half 100x1048576; all 300x1048576"
         );
         assert!(line("half").contains(" 50.0 % "), "{table}");
         assert!(line("all").contains(" 150.0 % "), "{table}");

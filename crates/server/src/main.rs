@@ -171,7 +171,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     if quota.fits(1).is_err() {
         tracing::warn!("the quota of content is used up: uploads get 507");
     }
-    tell(&application.line);
+    show_plan::tell(&application.line.plan);
     provide(&application);
     tracing::info!(%admin, "listening on http://{address}");
     let outcome = application
@@ -185,19 +185,6 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Outcome::Drained => ExitCode::SUCCESS,
         Outcome::CutOff(_) => CUT_OFF.into(),
     })
-}
-
-/// The load line: what `server plan` prints, as one event.
-fn tell(line: &LoadLine) {
-    let plan = &line.plan;
-    tracing::info!(
-        ceiling = plan.ceiling(),
-        slack = plan.slack(),
-        limit = plan.limit.bytes,
-        limit_by = %plan.limit.source,
-        terms = plan.compact(),
-        "the load line, in bytes"
-    );
 }
 
 /// Descriptors for all that may be open.

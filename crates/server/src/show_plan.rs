@@ -1,9 +1,10 @@
-//! `server plan`: the load line, for people or programs, in this limit or another.
+//! The load line, told: `server plan`, for people or programs, in this limit or another;
+//! and the same in the log.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use budget::{Limit, PlanReport, Source};
+use budget::{Limit, Plan, PlanReport, Source};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -66,10 +67,64 @@ pub fn run(config: &Config, flags: Flags, out: &mut impl Write) -> anyhow::Resul
     Ok(line.plan.check()?)
 }
 
+/// Says the same in the log, as one event.
+pub fn tell(plan: &Plan) {
+    tracing::info!(
+        ceiling = plan.ceiling(),
+        slack = plan.slack(),
+        limit = plan.limit.bytes,
+        limit_by = %plan.limit.source,
+        terms = plan.compact(),
+        "the load line, in bytes"
+    );
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::config::tests::parse;
+    use crate::log_line::{LogLine, Members};
+    use crate::telemetry;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_has_all_of_it_in_one_line_of_usual_length() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().fmt_fields(Members).event_format(LogLine);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        // All counts at their most.
+        let limit = Limit { bytes: 1 << 40, source: Source::Machine };
+        let plan = LoadLine::fit(&parse(&[]).unwrap(), limit).plan;
+        tracing::subscriber::with_default(subscriber, || tell(&plan));
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.len() <= telemetry::LINE, "{text}");
+        assert_eq!(text.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["ceiling"], &line["slack"]),
+            (&plan.ceiling().into(), &plan.slack().into())
+        );
+        assert_eq!(line["limit"], 1_u64 << 40);
+        assert_eq!(line["limit_by"], "a quarter of the machine's memory");
+        let terms: Vec<&str> = line["terms"].as_str().unwrap().split("; ").collect();
+        assert_eq!(terms.len(), plan.terms.len());
+        assert!(terms.contains(&"upload buffers 1000x65536"), "{terms:?}");
+    }
 
     fn shown(mebibytes: u64, format: Format, arguments: &[&str]) -> (String, anyhow::Result<()>) {
         let flags = Flags { limit: Some(ByteSize::mib(mebibytes)), format };
