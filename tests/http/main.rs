@@ -86,6 +86,10 @@
 //! | 200 | `probes::a_healthy_service_is_alive_and_ready`, `probes::the_admin_listener_answers_whatever_clients_hold`, `access::probes_are_open_to_all` |
 //! | 503 | `probes::without_its_store_it_is_alive_and_not_ready`, `probes::without_its_database_it_is_alive_and_not_ready`, `shutdown::readiness_fails_from_the_beginning_of_a_shutdown`, `shutdown::to_the_end_the_admin_listener_says_that_it_is_not_ready`, `shutdown::a_balancer_has_time_to_see_that_readiness_fails` |
 //!
+//! | `/memory` | test |
+//! | --- | --- |
+//! | 200 | `memory::what_is_in_use_is_told_beside_the_plan_and_its_peak_stays`, `memory::all_that_is_taken_is_in_use` |
+//!
 //! | every route | test |
 //! | --- | --- |
 //! | 2xx, by its whole URL | `access::a_target_may_name_this_service_as_host_does` |
@@ -123,6 +127,7 @@ mod gauge;
 mod json;
 mod lengths;
 mod list;
+mod memory;
 mod multipart;
 mod names;
 mod probes;

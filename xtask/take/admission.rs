@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use meter::{Report, Sample};
 use pattern::admission::AdmissionLayer;
 use pattern::overload::Overload;
-use tokio::sync::Semaphore;
+use pattern::permits::Permits;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{ServiceBuilder, service_fn};
 
@@ -37,7 +37,7 @@ const ASKED: usize = 64;
 const ADMITTED: usize = 8;
 
 async fn pattern() -> Result<Report> {
-    let admission = AdmissionLayer::new(Arc::new(Semaphore::new(ADMITTED)), Overload::default());
+    let admission = AdmissionLayer::new(Arc::new(Permits::new(ADMITTED)), Overload::default());
     let service = ServiceBuilder::new().layer(admission).service(service_fn(answer));
     readers(&serving(service)).await
 }

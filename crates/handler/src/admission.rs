@@ -20,12 +20,13 @@ use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 
 use crate::Problem;
 use crate::held::held;
 use crate::overload::{self, Overload, Shed};
+use crate::permits::Permits;
 use crate::probe_paths::is_probe;
 
 /// What a head's fields take as a map, in bytes, as many as hyper takes (100): 14
@@ -50,14 +51,14 @@ pub const fn cost(buffer: usize) -> usize {
 /// Admits as many requests as there are permits. The probes are always admitted.
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     overload: Overload,
 }
 
 impl AdmissionLayer {
     /// By these permits, unless requests are shed.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>, overload: Overload) -> Self {
+    pub fn new(permits: Arc<Permits>, overload: Overload) -> Self {
         Self { permits, overload }
     }
 }

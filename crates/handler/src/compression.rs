@@ -24,13 +24,14 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::held::held;
 use crate::overload::{Overload, Shed};
+use crate::permits::Permits;
 
 /// Below this, in bytes, a response is sent as it is: one packet either way.
 const LEAST: u64 = 1024;
@@ -93,14 +94,14 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// and is not, says so: a cache must not give it to all (Vary).
 #[derive(Clone, Debug)]
 pub struct PermitLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     overload: Overload,
 }
 
 impl PermitLayer {
     /// As many encoders as these permits, unless growth is shed.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>, overload: Overload) -> Self {
+    pub fn new(permits: Arc<Permits>, overload: Overload) -> Self {
         Self { permits, overload }
     }
 

@@ -24,11 +24,18 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// [`CONNECTIONS`] places.
+    #[must_use]
+    pub fn places() -> Arc<Connections> {
+        Connections::new(Arc::new(Semaphore::new(CONNECTIONS)))
+    }
+
     /// Accepts from now on, until [`Admin::end`]. `more` are routes beside the probes.
     #[must_use]
     pub fn start(
         listener: TcpListener,
         app: Arc<App>,
+        places: Arc<Connections>,
         more: Router,
         buffers: SocketBuffers,
         settings: Settings,
@@ -36,7 +43,6 @@ impl Admin {
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
         let (inner, connections) = (tasks.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let places = Connections::new(Arc::new(Semaphore::new(CONNECTIONS)));
             let service = handler::admin(app, more);
             accept(listener, buffers, &places, service, settings, &connections, &inner).await;
         });

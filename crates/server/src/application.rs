@@ -29,6 +29,8 @@ use crate::gauge::{self, Readings, Sampler, Source};
 use crate::io::Deadlines;
 use crate::limits::Limits;
 use crate::listener::{SocketBuffers, accept, listen};
+use crate::memory::{self, Memory};
+use crate::plan::LoadLine;
 use crate::registry::Connections;
 use crate::{metrics, plan, telemetry};
 
@@ -44,12 +46,13 @@ pub struct Application {
     pub connections: Arc<Connections>,
     /// What bounds each.
     pub settings: Settings,
+    /// What it may hold.
+    pub line: LoadLine,
     access: Access,
     // Made, not configured: told when it begins to serve.
     new_token: Option<String>,
     audit_writer: AuditWriter,
     figures: Source,
-    limit: u64,
     listener: TcpListener,
     admin_listener: TcpListener,
     buffers: SocketBuffers,
@@ -76,8 +79,8 @@ impl Application {
     /// used; a database that is not migrated.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         config.validate()?;
-        let limit = plan::limit(&config)?;
-        plan::plan(&config, limit).check()?;
+        let line = LoadLine::of(&config);
+        line.plan.check()?;
 
         let quota = config.content_quota.map(|quota| quota.as_u64());
         let store = LocalStore::open(&config.content_dir, quota).with_context(|| {
@@ -97,11 +100,15 @@ impl Application {
         let admin_listener = listen(config.admin_listen, buffers)
             .with_context(|| format!("can't listen on {} (--admin-listen)", config.admin_listen))?;
 
-        let limits = Limits::new(&config);
+        let limits = Limits::new(&line.counts, &config);
         let (access, new_token) = access(&config)?;
         let (audit, audit_writer) = storage::audit::queue(config.audit_queue);
         let app = App {
-            records: Records::new(pool.clone(), plan::cache(&config), RandomState::new()),
+            records: Records::new(
+                pool.clone(),
+                plan::cache(&config, &line.counts),
+                RandomState::new(),
+            ),
             pool,
             audit,
             store,
@@ -137,11 +144,11 @@ impl Application {
             app: Arc::new(app),
             connections: Connections::new(limits.connections),
             settings,
+            line,
             access,
             new_token,
             audit_writer,
             figures: Source::new(move || usage.figures()),
-            limit: limit.bytes,
             listener,
             admin_listener,
             buffers,
@@ -155,6 +162,12 @@ impl Application {
     #[must_use]
     pub fn with_figures(self, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
         Self { figures: Source::new(figures), ..self }
+    }
+
+    /// How many files and sockets may be open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.line.counts.descriptors(self.config.pool_connections as usize)
     }
 
     /// Where it listens.
@@ -208,9 +221,9 @@ impl Application {
             app,
             connections,
             settings,
+            line,
             audit_writer,
             figures,
-            limit,
             listener,
             admin_listener,
             buffers,
@@ -223,9 +236,16 @@ impl Application {
             telemetry::announce(&token);
         }
         let readings = Readings::default();
+        let limit = line.plan.limit.bytes;
         let sampler = Sampler::new(limit, app.overload.clone(), readings.clone());
-        let more = metrics::routes(readings);
-        let admin = Admin::start(admin_listener, app.clone(), more, buffers, settings);
+        let places = Admin::places();
+        let memory = Memory {
+            plan: line.plan,
+            app: app.clone(),
+            connections: [connections.clone(), places.clone()],
+        };
+        let more = memory::routes(memory).merge(metrics::routes(readings));
+        let admin = Admin::start(admin_listener, app.clone(), places, more, buffers, settings);
         let shutdown = Shutdown::default();
         tasks.spawn(gauge::watch(figures, sampler, shutdown.graceful.clone()));
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));

@@ -154,6 +154,7 @@ pub const ALL: &[Pattern] = &[
             "held.rs",
             "json.rs",
             "overload.rs",
+            "permits.rs",
             "probe_paths.rs",
             "problem.rs",
             "request_id.rs",
@@ -183,7 +184,14 @@ pub const ALL: &[Pattern] = &[
         name: "compression",
         about: "as many encoders as there are permits, and no others",
         origin: "handler",
-        files: &["compression.rs", "held.rs", "overload.rs", "problem.rs", "request_id.rs"],
+        files: &[
+            "compression.rs",
+            "held.rs",
+            "overload.rs",
+            "permits.rs",
+            "problem.rs",
+            "request_id.rs",
+        ],
         exports: "pub use problem::Problem;",
         metrics: &["encoders", "unit"],
         ..NOTHING
