@@ -67,6 +67,16 @@ async fn all_is_served(service: &Service) {
     }
 }
 
+/// An upload that lacks its last byte.
+async fn begin(service: &Service) -> Client {
+    service.at_rest().await;
+    let free = service.free_uploads();
+    let mut client = service.client().await;
+    client.request(&Request::post(POST, "hello").body("hell")).await.unwrap();
+    eventually("it is in flight", async || service.free_uploads() < free).await;
+    client
+}
+
 async fn probes_are_answered(service: &Service) {
     for address in [service.address, service.admin] {
         for probe in ["/livez", "/readyz"] {
@@ -84,9 +94,7 @@ async fn past_the_first_threshold_nothing_large_is_begun_and_connections_end(dat
     let file = service.store("a", content(50_000)).await;
     read(&service, resident(84)).await;
     all_is_served(&service).await;
-    let mut begun = service.client().await;
-    begun.request(&Request::post(POST, "hello").body("hell")).await.unwrap();
-    eventually("it is in flight", async || service.staged() == 1).await;
+    let mut begun = begin(&service).await;
 
     read(&service, resident(85)).await;
     for request in [Request::post(POST, "hello"), form(), gzip("/v1/files/export")] {
@@ -128,9 +136,7 @@ async fn past_the_first_threshold_nothing_large_is_begun_and_connections_end(dat
 async fn past_the_second_threshold_only_probes_are_answered(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     let file = service.store("a", "hello").await;
-    let mut begun = service.client().await;
-    begun.request(&Request::post(POST, "hello").body("hell")).await.unwrap();
-    eventually("it is in flight", async || service.staged() == 1).await;
+    let mut begun = begin(&service).await;
     read(&service, resident(94)).await;
     assert_eq!(service.ask(Request::get(&file.record)).await.status, 200);
 

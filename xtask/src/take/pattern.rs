@@ -223,6 +223,15 @@ pub const ALL: &[Pattern] = &[
         case_as_it_is: true,
         ..NOTHING
     },
+    Pattern {
+        name: "gauge",
+        about: "how near memory is to its limit: two levels, each with a lower end",
+        origin: "budget",
+        files: &["gauge.rs", "limit.rs", "usage.rs"],
+        exports: "pub use gauge::{Figures, Gauge, Level};\npub use limit::{Limit, Source};\n\
+                  pub use usage::Usage;",
+        ..NOTHING
+    },
 ];
 
 /// The pattern of this name.
