@@ -104,19 +104,26 @@ impl Plan {
     /// Whether ceiling and slack fit under the limit.
     ///
     /// # Errors
-    /// [`DoesNotFit`], naming the three largest terms that can be lowered.
+    /// [`DoesNotFit`], naming the three settings that what takes most can be lowered by.
     pub fn check(&self) -> Result<(), DoesNotFit> {
         if self.ceiling().saturating_add(self.slack()) <= self.limit.bytes {
             return Ok(());
         }
         let needed = self.ceiling().saturating_mul(100).div_ceil(100 - SLACK_PERCENT);
-        let mut terms: Vec<_> = self.terms.iter().filter(|term| term.setting.is_some()).collect();
-        terms.sort_by_key(|term| std::cmp::Reverse(term.bytes()));
-        let name = |term: &&Term| {
-            let setting = term.setting.unwrap_or_default();
-            format!("{setting} ({} {} take {})", term.count, term.name, Mib(term.bytes()))
+        // By setting: one may bound several terms, and is named after the first.
+        let mut settings: Vec<(&str, &Term, u64)> = Vec::new();
+        for term in &self.terms {
+            let Some(setting) = term.setting else { continue };
+            match settings.iter_mut().find(|(known, ..)| *known == setting) {
+                Some((.., bytes)) => *bytes = bytes.saturating_add(term.bytes()),
+                None => settings.push((setting, term, term.bytes())),
+            }
+        }
+        settings.sort_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
+        let name = |(setting, term, bytes): &(&str, &Term, u64)| {
+            format!("{setting} ({} {} take {})", term.count, term.name, Mib(*bytes))
         };
-        let largest = terms.iter().take(3).map(name).collect();
+        let largest = settings.iter().take(3).map(name).collect();
         Err(DoesNotFit { needed, limit: self.limit, largest })
     }
 }
@@ -140,9 +147,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_by_its_largest_terms() {
         let terms = vec![
-            term("small", 1, 1 << 20, Kind::Resident),
-            term("large", 90, 1 << 20, Kind::Resident),
-            Term { setting: None, ..term("fixed", 1, 1 << 20, Kind::Resident) },
+            Term { setting: Some("--small"), ..term("small", 2, 1 << 20, Kind::Resident) },
+            term("large", 44, 1 << 20, Kind::Resident),
+            term("of each", 44, 1 << 20, Kind::Kernel),
+            Term { setting: None, ..term("fixed", 2, 1 << 20, Kind::Resident) },
         ];
         let limit = Limit { bytes: 103 << 20, source: Source::Configured };
         let mut plan = Plan { terms, limit };
@@ -152,7 +160,7 @@ mod tests {
         assert_eq!(error.needed, (92 << 20) * 10 / 9 + 1);
         assert_eq!(
             error.largest,
-            ["--count (90 large take 90.00 MiB)", "--count (1 small take 1.00 MiB)"]
+            ["--count (44 large take 88.00 MiB)", "--small (2 small take 2.00 MiB)"]
         );
     }
 }
