@@ -7,7 +7,7 @@
 //!
 //! **The pattern**: the permit moves into the response's body, and goes with its
 //! end. Who finds none is told so at once: load is shed, not queued. So it is, permits
-//! or not, while memory is short: [`overload`](crate::overload).
+//! or not, while memory is short: [`overload`].
 
 use std::pin::Pin;
 use std::sync::Arc;
