@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod content;
+mod gauge;
 mod load;
 mod planned;
 
@@ -19,6 +20,10 @@ fn main() -> std::process::ExitCode {
     }
     let trials = vec![
         Trial::test("planned_load_stays_under_the_load_line", planned::stays_under_the_load_line),
+        Trial::test(
+            "a_neighbour_makes_it_shed_and_not_die",
+            gauge::sheds_for_a_neighbour_and_survives,
+        ),
         Trial::test("the_naive_twin_is_killed_in_the_same_limit", planned::naive_twin_is_killed),
     ];
     // One after the other: each is measured.

@@ -9,18 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use budget::plan::{Kind, Mib, SLACK_PERCENT, Term};
+use budget::plan::SLACK_PERCENT;
+use budget::{Kind, Mib, Term};
 use clap::Parser;
 use libtest_mimic::Failed;
 use meter::Group;
+use server::counts::Counts;
+use server::plan::LoadLine;
 use tests::database::Scratch;
 use tests::{Target, server_binary};
 
 use crate::content::{BLOCK, digest};
+use crate::gauge::metric;
 use crate::load::{self, connect, get};
 
 /// The limit, in bytes.
-const LIMIT: u64 = 64 << 20;
+pub const LIMIT: u64 = 64 << 20;
 /// What each upload and download moves: 256 MiB, four times the limit.
 const BLOCKS: u64 = (256 << 20) / BLOCK as u64;
 /// Of the downloads, how many never read.
@@ -35,14 +39,14 @@ struct Cli {
 }
 
 /// A database and a folder of their own, on a disk.
-struct Ground {
+pub struct Ground {
     runtime: tokio::runtime::Runtime,
     database: Option<Scratch>,
     folder: tempfile::TempDir,
 }
 
 impl Ground {
-    fn prepare() -> Self {
+    pub fn prepare() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let database = runtime.block_on(Scratch::create()).unwrap();
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -50,6 +54,20 @@ impl Ground {
         let status = migrate.arg("migrate").env("DATABASE_URL", database.url()).status().unwrap();
         assert!(status.success(), "migrate: {status}");
         Self { runtime, database: Some(database), folder }
+    }
+
+    /// The server, on them.
+    pub fn command(&self, group: Option<&Group>) -> Command {
+        let mut command = match group {
+            Some(group) => group.command(server_binary()),
+            None => Command::new(server_binary()),
+        };
+        command
+            .env("DATABASE_URL", self.database.as_ref().unwrap().url())
+            .env("CONTENT_DIR", self.folder.path())
+            .env("LISTEN", "127.0.0.1:0")
+            .env("ADMIN_LISTEN", "127.0.0.1:0");
+        command
     }
 }
 
@@ -75,17 +93,9 @@ struct Peak {
 pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let group = Group::create(LIMIT);
     let ground = Ground::prepare();
-    let mut command = match &group {
-        Ok(group) => group.command(server_binary()),
-        Err(_) => Command::new(server_binary()),
-    };
-    command
-        .env("DATABASE_URL", ground.database.as_ref().unwrap().url())
-        .env("CONTENT_DIR", ground.folder.path())
-        .env("LISTEN", "127.0.0.1:0")
-        .env("ADMIN_LISTEN", "127.0.0.1:0")
-        // Stalled readers and idle connections stay for the whole run.
-        .args(["--write-timeout=10m", "--idle-timeout=10m", "--upload-timeout=2m"]);
+    let mut command = ground.command(group.as_ref().ok());
+    // Stalled readers and idle connections stay for the whole run.
+    command.args(["--write-timeout=10m", "--idle-timeout=10m", "--upload-timeout=2m"]);
     match &group {
         Ok(group) => println!("in a control group (version {}) of {}", group.version(), Mib(LIMIT)),
         Err(error) => {
@@ -99,7 +109,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
 
     let config = Cli::parse_from(["server"]).config;
     let limit = budget::Limit { bytes: LIMIT, source: budget::Source::ControlGroup };
-    let plan = server::plan::plan(&config, limit);
+    let LoadLine { counts, plan } = LoadLine::fit(&config, limit);
     println!("{plan}\nresident when idle: {}", Mib(idle));
 
     // One file first, which the downloads read.
@@ -118,9 +128,9 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let stalled: Vec<_> =
         (0..STALLED).map(|_| load::stall(address, &path)).collect::<Result<_, _>>()?;
     assert!(stalled.iter().all(|(head, _)| head.status == 200));
-    let downloads = config.max_downloads - STALLED;
+    let downloads = counts.downloads - STALLED;
     // All the other places, but for a few that the probe and refusals need.
-    let rest = config.max_connections - config.max_uploads - config.max_downloads - 4;
+    let rest = counts.connections - counts.uploads - counts.downloads - 4;
     let mut idlers: Vec<TcpStream> =
         (0..rest).map(|_| connect(address)).collect::<Result<_, _>>()?;
     for idler in &mut idlers {
@@ -132,7 +142,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let begin = Instant::now();
     let failures: Vec<String> = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(&target, group.as_ref().ok(), &peak, &done));
-        let uploads: Vec<_> = (0..config.max_uploads)
+        let uploads: Vec<_> = (0..counts.uploads)
             .map(|_| {
                 scope.spawn(|| match load::upload(address, BLOCKS) {
                     Ok((head, record)) if head.status == 201 && record.contains(&expected) => None,
@@ -161,13 +171,13 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     assert!(failures.is_empty(), "{failures:?}");
 
     let peak = *peak.lock().unwrap();
-    let mut terms: Vec<Term> = plan.terms.iter().map(|term| in_use(*term, &config)).collect();
+    let mut terms: Vec<Term> = plan.terms.iter().map(|term| in_use(*term, &counts)).collect();
     if group.is_err() && target.sockets().is_none() {
         println!("sockets are neither measured nor counted as in use: there is no `ss` (iproute2)");
         terms.retain(|term| term.kind != Kind::Kernel);
     }
     let in_use: u64 = terms.iter().map(Term::bytes).sum();
-    let moved = (config.max_uploads + downloads) as u64 * BLOCKS * BLOCK as u64;
+    let moved = (counts.uploads + downloads) as u64 * BLOCKS * BLOCK as u64;
     #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
     let rate = moved as f64 / f64::from(1 << 20) / seconds;
     let residual = i128::from(peak.together) - i128::from(in_use);
@@ -175,7 +185,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         "{} uploads, {downloads} downloads, {STALLED} stalled readers, {rest} idle connections, {seconds:.1} s, {rate:.0} MiB/s\n\
          terms in use {}, measured {} (resident {}, of it anonymous {}; sockets {}), residual {} KiB, slack {}\n\
          slowest probe {:?}, failed probes {}",
-        config.max_uploads,
+        counts.uploads,
         Mib(in_use),
         Mib(peak.together),
         Mib(peak.resident),
@@ -190,6 +200,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         assert_eq!(group.killed().unwrap(), 0);
     }
     assert!(residual <= i128::from(plan.slack()), "over the load line by {residual} bytes");
+    assert_eq!(metric(&target, "overload_changes_total")?, 0, "the gauge spoke");
     assert_eq!(peak.failed_probes, 0);
     assert!(peak.probe <= PROBE, "a probe took {:?}", peak.probe);
 
@@ -213,14 +224,16 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
 
 /// As much of a term as this load uses: what it does not drive must not pay for
 /// what it does.
-fn in_use(term: Term, config: &server::Config) -> Term {
+fn in_use(term: Term, counts: &Counts) -> Term {
     let count = match term.name {
-        "base" | "threads" | "uploads" | "downloads" | "pooled connections" => term.count,
-        "connections" => config.max_connections as u64,
+        "base" | "threads" | "uploads" | "upload buffers" | "downloads" | "pooled connections" => {
+            term.count
+        }
+        "connections" => counts.connections as u64,
         // Idle connections have nothing unread, and nothing unsent.
-        "sockets, received" => config.max_uploads as u64,
-        "sockets, unsent" => config.max_downloads as u64,
-        "requests" => (config.max_uploads + config.max_downloads) as u64,
+        "sockets, received" => counts.uploads as u64,
+        "sockets, unsent" => counts.downloads as u64,
+        "requests" => (counts.uploads + counts.downloads) as u64,
         "pages" | "encoders" | "cache" | "audit queue" | "rate limit" | "log" => 0,
         other => panic!("how much of the term {other} does this load use?"),
     };

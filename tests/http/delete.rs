@@ -52,7 +52,7 @@ async fn one_removal_too_many_is_refused_and_the_place_comes_back(database: PgPo
     let service = Service::start(&database, &["--max-requests", "4"]).await;
     let file = service.store("a", "hello").await;
     let removals = service.app.removals.clone();
-    let held = removals.acquire_many(4).await.unwrap();
+    let held = [(); 4].map(|()| removals.clone().try_acquire_owned().unwrap());
     problem(&service.ask(Request::delete(&file.record)).await, 503, "busy");
     assert_eq!(service.ask(Request::get(&file.content)).await.text(), "hello");
     drop(held);

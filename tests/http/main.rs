@@ -23,6 +23,7 @@
 //! | 500 store | `store::without_a_folder_to_stage_in_an_upload_fails`, `store::without_a_folder_to_publish_in_nothing_is_kept` |
 //! | 501 | `lengths::a_transfer_coding_that_is_not_undone_is_refused` |
 //! | 503 permits | `upload::one_upload_too_many_is_refused_and_the_place_comes_back`, `lengths::a_client_that_is_still_sending_sees_that_there_is_no_place` |
+//! | 503 memory | `gauge::past_the_first_threshold_nothing_large_is_begun_and_connections_end` |
 //! | 503 answer lost | `database::a_record_whose_answer_was_lost_keeps_its_content`, `database::an_insert_that_never_came_leaves_content_to_the_sweep` |
 //! | 507 quota | `quota::what_does_not_fit_is_told_and_what_fits_to_the_byte_is_taken`, `quota::uploads_at_once_never_pass_it_and_some_are_stored`, `quota::a_file_takes_its_overhead_however_small_it_is` |
 //! | 507 disk | `store::a_full_disk_is_told_and_keeps_nothing` (root, Linux) |
@@ -39,6 +40,7 @@
 //! | 200 | `export::both_forms_read_back_as_the_records`, `export::the_form_is_the_one_that_the_client_likes` |
 //! | 200 broken off | `export::without_its_database_an_export_breaks_off` |
 //! | 406 | `export::a_form_that_is_not_there_is_told` |
+//! | 503 memory | `gauge::past_the_first_threshold_nothing_large_is_begun_and_connections_end` |
 //! | 503 permits | `export::one_export_too_many_is_refused_and_the_place_comes_back` |
 //!
 //! | `PATCH /v1/files/{id}` | test |
@@ -84,6 +86,10 @@
 //! | 200 | `probes::a_healthy_service_is_alive_and_ready`, `probes::the_admin_listener_answers_whatever_clients_hold`, `access::probes_are_open_to_all` |
 //! | 503 | `probes::without_its_store_it_is_alive_and_not_ready`, `probes::without_its_database_it_is_alive_and_not_ready`, `shutdown::readiness_fails_from_the_beginning_of_a_shutdown`, `shutdown::to_the_end_the_admin_listener_says_that_it_is_not_ready`, `shutdown::a_balancer_has_time_to_see_that_readiness_fails` |
 //!
+//! | `/memory` | test |
+//! | --- | --- |
+//! | 200 | `memory::what_is_in_use_is_told_beside_the_plan_and_its_peak_stays`, `memory::all_that_is_taken_is_in_use` |
+//!
 //! | every route | test |
 //! | --- | --- |
 //! | 2xx, by its whole URL | `access::a_target_may_name_this_service_as_host_does` |
@@ -95,6 +101,7 @@
 //! | 500 query | `problem::a_query_that_fails_is_in_the_log_and_not_in_the_answer` |
 //! | no 406 | `compression::what_a_client_accepts_never_makes_an_answer_an_error` |
 //! | 429 | `rate_limit::who_asks_too_often_is_told_when_to_come_again`, `rate_limit::who_walks_many_networks_shuts_few_others_out` |
+//! | 503 memory | `gauge::past_the_second_threshold_only_probes_are_answered` |
 //! | 503 requests | `admission::a_response_that_is_not_read_holds_its_place_and_probes_need_none` |
 //! | 503 database | `database::without_its_database_the_service_says_later_and_keeps_nothing`, `database::who_finds_no_database_connection_in_time_is_told_later` |
 //! | 503 connections | `connections::with_every_connection_busy_one_more_is_told_later` |
@@ -116,9 +123,11 @@ mod download;
 mod expectation;
 mod export;
 mod fsck;
+mod gauge;
 mod json;
 mod lengths;
 mod list;
+mod memory;
 mod multipart;
 mod names;
 mod probes;

@@ -14,7 +14,8 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use meter::{Report, Sample};
 use pattern::admission::AdmissionLayer;
-use tokio::sync::Semaphore;
+use pattern::overload::Overload;
+use pattern::permits::Permits;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{ServiceBuilder, service_fn};
 
@@ -36,7 +37,7 @@ const ASKED: usize = 64;
 const ADMITTED: usize = 8;
 
 async fn pattern() -> Result<Report> {
-    let admission = AdmissionLayer::new(Arc::new(Semaphore::new(ADMITTED)));
+    let admission = AdmissionLayer::new(Arc::new(Permits::new(ADMITTED)), Overload::default());
     let service = ServiceBuilder::new().layer(admission).service(service_fn(answer));
     readers(&serving(service)).await
 }

@@ -14,7 +14,8 @@ use http::{HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use meter::{Probe, Report, Sample};
 use pattern::compression::{self, PermitLayer, cost};
-use tokio::sync::Semaphore;
+use pattern::overload::Overload;
+use pattern::permits::Permits;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 use uuid::Uuid;
@@ -39,7 +40,7 @@ async fn pattern() -> Result<Report> {
     let service = ServiceBuilder::new()
         .map_request(compression::read_accepted::<Body>)
         .layer(compression::layer())
-        .layer(PermitLayer::new(Arc::new(Semaphore::new(ENCODERS))))
+        .layer(PermitLayer::new(Arc::new(Permits::new(ENCODERS)), Overload::default()))
         .service(service_fn(answer));
     Ok(Report { samples: vec![encoders(&serving(service)).await?, unit().await?] })
 }
@@ -82,12 +83,12 @@ async fn encoders(service: &Service) -> Result<Sample> {
 
 /// The most that one encoder holds, as a share of what the formula says.
 async fn unit() -> Result<Sample> {
-    let permits = Arc::new(Semaphore::new(1));
+    let permits = Arc::new(Permits::new(1));
     let mut peaks = Vec::new();
     for _ in 0..=REPETITIONS {
         let service = ServiceBuilder::new()
             .layer(compression::layer())
-            .layer(PermitLayer::new(permits.clone()))
+            .layer(PermitLayer::new(permits.clone(), Overload::default()))
             .service(service_fn(answer));
         let mut request = Request::new(Body::empty());
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -2,7 +2,9 @@
 //!
 //! On Linux the least limit of all the control groups that it is in, from its
 //! own up to the root: a nested group is bound by its parents. Version 1 and 2,
-//! inside a container or not. Where no group has a limit: the machine's memory.
+//! inside a container or not. Where nobody has set one, a quarter of the machine's
+//! memory: others are at home there too, and the page cache is what serves content.
+//! Where the system does not say how much that is (not Linux): [`DEFAULT`].
 
 use std::fmt;
 use std::fs;
@@ -10,6 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// Version 1 says "no limit" with a number near 2^63.
 const UNLIMITED: u64 = 1 << 60;
+
+/// The limit where nothing is known of one, in bytes: what the service was measured in.
+pub const DEFAULT: u64 = 64 << 20;
+
+/// What part of a machine without a limit is planned for: one of so many.
+const SHARE: u64 = 4;
 
 /// A limit, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,33 +33,46 @@ pub struct Limit {
 pub enum Source {
     /// The configuration.
     Configured,
-    /// A control group's `memory.max` (v2) or `memory.limit_in_bytes` (v1).
+    /// Nobody yet: it is tried on.
+    Tried,
+    /// A control group: `memory.max` or `memory.high` (v2, which stops or slows down who
+    /// is above), or `memory.limit_in_bytes` (v1).
     ControlGroup,
-    /// Nobody: it is all the memory that the machine has.
+    /// Nobody: it is a quarter of the machine's memory.
     Machine,
+    /// Nobody, and nothing is known of the machine: [`DEFAULT`].
+    Default,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Configured => "MEMORY_LIMIT",
+            Self::Tried => "--limit",
             Self::ControlGroup => "the control group",
-            Self::Machine => "the machine's memory",
+            Self::Machine => "a quarter of the machine's memory",
+            Self::Default => "default",
         })
     }
 }
 
-/// The limit of this process; None where the system does not say (not Linux).
+/// The limit of this process.
 #[must_use]
-pub fn detect() -> Option<Limit> {
+pub fn detect() -> Limit {
     detect_below(Path::new("/"))
 }
 
-fn detect_below(root: &Path) -> Option<Limit> {
-    let group = control_group(root).map(|bytes| Limit { bytes, source: Source::ControlGroup });
-    let machine = machine(root).map(|bytes| Limit { bytes, source: Source::Machine });
-    // A group may be given more than there is.
-    group.into_iter().chain(machine).min_by_key(|limit| limit.bytes)
+fn detect_below(root: &Path) -> Limit {
+    let group = group_below(root).map(|group| group.limit);
+    let (bytes, source) = match (group, machine(root)) {
+        // A group may be given more than there is.
+        (Some(group), machine) => {
+            (machine.map_or(group, |all| all.min(group)), Source::ControlGroup)
+        }
+        (None, Some(machine)) => (machine / SHARE, Source::Machine),
+        (None, None) => (DEFAULT, Source::Default),
+    };
+    Limit { bytes, source }
 }
 
 fn machine(root: &Path) -> Option<u64> {
@@ -61,7 +82,26 @@ fn machine(root: &Path) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn control_group(root: &Path) -> Option<u64> {
+/// A control group that has a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// In bytes.
+    pub limit: u64,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Which names they have.
+    pub version: Version,
+}
+
+/// Of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+/// The group whose limit is the least of all that this process is in.
+pub(crate) fn group_below(root: &Path) -> Option<Group> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     groups
@@ -70,28 +110,39 @@ fn control_group(root: &Path) -> Option<u64> {
             // hierarchy:controllers:path; no controllers in version 2
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?);
-            let (kind, file) = match controllers {
-                "" => ("cgroup2", "memory.max"),
-                list if list.split(',').any(|name| name == "memory") => {
-                    ("cgroup", "memory.limit_in_bytes")
-                }
+            let version = match controllers {
+                "" => Version::Two,
+                list if list.split(',').any(|name| name == "memory") => Version::One,
                 _ => return None,
             };
-            least_of_chain(root, &mounts, kind, path, file)
+            least_of_chain(root, &mounts, version, path)
         })
-        .min()
+        .reduce(lesser)
 }
 
-/// The least limit from the group at `path` up to where its hierarchy is
+/// The second where both are the same: on the way up it is charged for the first too.
+fn lesser(one: Group, other: Group) -> Group {
+    if one.limit < other.limit { one } else { other }
+}
+
+/// The group of the least limit from that at `path` up to where its hierarchy is
 /// mounted.
-fn least_of_chain(root: &Path, mounts: &str, kind: &str, path: &str, file: &str) -> Option<u64> {
+fn least_of_chain(root: &Path, mounts: &str, version: Version, path: &str) -> Option<Group> {
+    let (kind, files) = match version {
+        // The second tells of parents that a container can't see.
+        Version::One => ("cgroup", ["memory.limit_in_bytes", "memory.stat"]),
+        Version::Two => ("cgroup2", ["memory.max", "memory.high"]),
+    };
     let (mount_root, mount_point) = mounts.lines().find_map(|line| mount(line, kind))?;
     // In a container, the mount may show the group itself as its root.
     let path = Path::new(path);
     let below = path.strip_prefix(mount_root).or_else(|_| path.strip_prefix("/")).ok()?;
     let top = root.join(mount_point.strip_prefix("/").ok()?);
-    let chain = below.ancestors().map(|group| top.join(group).join(file));
-    chain.filter_map(|file| read_limit(&file)).min()
+    let chain = below.ancestors().map(|group| top.join(group)).filter_map(|folder| {
+        let limit = files.iter().filter_map(|file| read_limit(&folder.join(file))).min()?;
+        Some(Group { limit, folder, version })
+    });
+    chain.reduce(lesser)
 }
 
 /// Root and mount point of a line of mountinfo, if it is of this kind.
@@ -105,19 +156,23 @@ fn mount<'a>(line: &'a str, kind: &str) -> Option<(&'a Path, PathBuf)> {
     (has_kind && has_memory).then(|| (Path::new(mount_root), PathBuf::from(mount_point)))
 }
 
+/// A file that is a number, or has it in a line of its own.
 fn read_limit(file: &Path) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit "));
     // "max" is no number: no limit.
-    let bytes: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    let bytes: u64 = line.unwrap_or(&text).trim().parse().ok()?;
     (bytes < UNLIMITED).then_some(bytes)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// A folder with these files in it.
+    pub(crate) fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
@@ -139,7 +194,13 @@ mod tests {
             ("sys/fs/cgroup/pod/app/memory.max", "max\n"),
         ]);
         let expected = Limit { bytes: 64 * MIB, source: Source::ControlGroup };
-        assert_eq!(detect_below(root.path()), Some(expected));
+        assert_eq!(detect_below(root.path()), expected);
+        // Above it the kernel takes memory back, and lets the process wait.
+        fs::write(root.path().join("sys/fs/cgroup/pod/app/memory.high"), "50331648\n").unwrap();
+        assert_eq!(detect_below(root.path()).bytes, 48 * MIB);
+        fs::write(root.path().join("proc/meminfo"), "MemTotal: 32768 kB\n").unwrap();
+        let expected = Limit { bytes: 32 * MIB, source: Source::ControlGroup };
+        assert_eq!(detect_below(root.path()), expected, "a group of more than there is");
     }
 
     #[test]
@@ -154,11 +215,15 @@ mod tests {
             ),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "134217728\n"),
         ]);
-        assert_eq!(detect_below(root.path()).map(|limit| limit.bytes), Some(128 * MIB));
+        assert_eq!(detect_below(root.path()).bytes, 128 * MIB);
+        // A parent's, which is not mounted here.
+        let stat = "cache 4096\nhierarchical_memory_limit 100663296\ntotal_cache 4096\n";
+        fs::write(root.path().join("sys/fs/cgroup/memory/memory.stat"), stat).unwrap();
+        assert_eq!(detect_below(root.path()).bytes, 96 * MIB);
     }
 
     #[test]
-    fn without_a_limit_it_is_the_machine() {
+    fn without_a_limit_it_is_a_quarter_of_the_machine_or_the_default() {
         let root = tree(&[
             MEMINFO,
             ("proc/self/cgroup", "3:memory:/a\n"),
@@ -168,8 +233,23 @@ mod tests {
             ),
             ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
         ]);
-        let expected = Limit { bytes: 1024 * MIB, source: Source::Machine };
-        assert_eq!(detect_below(root.path()), Some(expected));
-        assert_eq!(detect_below(Path::new("/nowhere")), None);
+        let expected = Limit { bytes: 256 * MIB, source: Source::Machine };
+        assert_eq!(detect_below(root.path()), expected);
+        let expected = Limit { bytes: DEFAULT, source: Source::Default };
+        assert_eq!(detect_below(Path::new("/nowhere")), expected);
+    }
+
+    #[test]
+    fn of_groups_with_one_limit_the_outermost_binds() {
+        let root = tree(&[
+            ("proc/self/cgroup", "0::/slice/pod/app\n"),
+            ("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/slice/memory.max", "2000\n"),
+            ("sys/fs/cgroup/slice/pod/memory.max", "1000\n"),
+            ("sys/fs/cgroup/slice/pod/app/memory.max", "1000\n"),
+        ]);
+        let folder = root.path().join("sys/fs/cgroup/slice/pod");
+        let expected = Group { limit: 1000, folder, version: Version::Two };
+        assert_eq!(group_below(root.path()), Some(expected));
     }
 }

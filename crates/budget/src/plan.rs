@@ -1,6 +1,8 @@
 //! The plan: terms (a count times a unit) whose sum must fit under the limit.
 
-use std::fmt;
+use serde::Serialize;
+
+use crate::{Limit, Mib};
 
 /// From heap to resident memory, in percent: size classes, partly used pages
 /// and what the allocator has not yet given back. Measured by the hostile test.
@@ -11,7 +13,8 @@ pub const HEAP_TO_RESIDENT_PERCENT: u64 = 125;
 pub const SLACK_PERCENT: u64 = 10;
 
 /// What a term's unit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Bytes requested of the allocator: become resident by
     /// [`HEAP_TO_RESIDENT_PERCENT`].
@@ -43,7 +46,13 @@ impl Term {
     /// What it may take in all, in bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let bytes = self.count.saturating_mul(self.unit);
+        self.bytes_of(self.count)
+    }
+
+    /// What so many of it may take, in bytes of memory.
+    #[must_use]
+    pub fn bytes_of(&self, count: u64) -> u64 {
+        let bytes = count.saturating_mul(self.unit);
         match self.kind {
             Kind::Heap => bytes.saturating_mul(HEAP_TO_RESIDENT_PERCENT) / 100,
             Kind::Resident | Kind::Kernel => bytes,
@@ -56,23 +65,25 @@ impl Term {
 pub struct Plan {
     /// What the process may take, term by term.
     pub terms: Vec<Term>,
-    /// What it may take at most, in bytes.
-    pub limit: u64,
+    /// What it may take at most.
+    pub limit: Limit,
 }
 
 /// The terms, with their slack, are more than the limit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "the plan needs {} with its slack, and the limit is {}; lower one of: {}",
+    "the plan needs a limit of {}, its slack included, and the limit is {}, by {}; lower one of: \
+     {}; or raise the limit",
     Mib(*.needed),
-    Mib(*.limit),
+    Mib(.limit.bytes),
+    .limit.source,
     .largest.join(", ")
 )]
 pub struct DoesNotFit {
-    /// In bytes, slack included.
+    /// The least limit that would do, in bytes.
     pub needed: u64,
-    /// In bytes.
-    pub limit: u64,
+    /// The limit that there is.
+    pub limit: Limit,
     /// The settings of the largest terms, with what they take.
     pub largest: Vec<String>,
 }
@@ -87,61 +98,40 @@ impl Plan {
     /// What is left free on purpose, in bytes.
     #[must_use]
     pub fn slack(&self) -> u64 {
-        self.limit / 100 * SLACK_PERCENT
+        self.limit.bytes / 100 * SLACK_PERCENT
     }
 
     /// Whether ceiling and slack fit under the limit.
     ///
     /// # Errors
-    /// [`DoesNotFit`], naming the three largest terms that can be lowered.
+    /// [`DoesNotFit`], naming the three settings that what takes most can be lowered by.
     pub fn check(&self) -> Result<(), DoesNotFit> {
-        let needed = self.ceiling().saturating_add(self.slack());
-        if needed <= self.limit {
+        if self.ceiling().saturating_add(self.slack()) <= self.limit.bytes {
             return Ok(());
         }
-        let mut terms: Vec<_> = self.terms.iter().filter(|term| term.setting.is_some()).collect();
-        terms.sort_by_key(|term| std::cmp::Reverse(term.bytes()));
-        let name = |term: &&Term| {
-            let setting = term.setting.unwrap_or_default();
-            format!("{setting} ({} {} take {})", term.count, term.name, Mib(term.bytes()))
-        };
-        let largest = terms.iter().take(3).map(name).collect();
-        Err(DoesNotFit { needed, limit: self.limit, largest })
-    }
-}
-
-/// Bytes, shown in MiB with two digits.
-#[derive(Clone, Copy, Debug)]
-pub struct Mib(
-    /// In bytes.
-    pub u64,
-);
-
-impl fmt::Display for Mib {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundredths = self.0 / (1 << 20) * 100 + self.0 % (1 << 20) * 100 / (1 << 20);
-        f.pad(&format!("{}.{:02} MiB", hundredths / 100, hundredths % 100))
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<22} {:>6} {:>12} {:>14}  held by", "term", "count", "unit", "at most")?;
+        let needed = self.ceiling().saturating_mul(100).div_ceil(100 - SLACK_PERCENT);
+        // By setting: one may bound several terms, and is named after the first.
+        let mut settings: Vec<(&str, &Term, u64)> = Vec::new();
         for term in &self.terms {
-            let unit = format!("{} B", term.unit);
-            let Term { name, count, held_by, .. } = term;
-            writeln!(f, "{name:<22} {count:>6} {unit:>12} {:>14}  {held_by}", Mib(term.bytes()))?;
+            let Some(setting) = term.setting else { continue };
+            match settings.iter_mut().find(|(known, ..)| *known == setting) {
+                Some((.., bytes)) => *bytes = bytes.saturating_add(term.bytes()),
+                None => settings.push((setting, term, term.bytes())),
+            }
         }
-        let factor = format!("load line, heap at {HEAP_TO_RESIDENT_PERCENT} %");
-        writeln!(f, "{factor:<42} {:>14}", Mib(self.ceiling()))?;
-        writeln!(f, "{:<42} {:>14}", format!("slack, {SLACK_PERCENT} %"), Mib(self.slack()))?;
-        write!(f, "{:<42} {:>14}", "limit", Mib(self.limit))
+        settings.sort_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
+        let name = |(setting, term, bytes): &(&str, &Term, u64)| {
+            format!("{setting} ({} {} take {})", term.count, term.name, Mib(*bytes))
+        };
+        let largest = settings.iter().take(3).map(name).collect();
+        Err(DoesNotFit { needed, limit: self.limit, largest })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
 
     fn term(name: &'static str, count: u64, unit: u64, kind: Kind) -> Term {
         Term { name, count, unit, kind, setting: Some("--count"), held_by: "a test" }
@@ -157,17 +147,20 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_by_its_largest_terms() {
         let terms = vec![
-            term("small", 1, 1 << 20, Kind::Resident),
-            term("large", 90, 1 << 20, Kind::Resident),
-            Term { setting: None, ..term("fixed", 1, 1 << 20, Kind::Resident) },
+            Term { setting: Some("--small"), ..term("small", 2, 1 << 20, Kind::Resident) },
+            term("large", 44, 1 << 20, Kind::Resident),
+            term("of each", 44, 1 << 20, Kind::Kernel),
+            Term { setting: None, ..term("fixed", 2, 1 << 20, Kind::Resident) },
         ];
-        let mut plan = Plan { terms, limit: 103 << 20 };
+        let limit = Limit { bytes: 103 << 20, source: Source::Configured };
+        let mut plan = Plan { terms, limit };
         assert_eq!(plan.check(), Ok(()));
-        plan.limit = 102 << 20;
+        plan.limit.bytes = 102 << 20;
         let error = plan.check().unwrap_err();
+        assert_eq!(error.needed, (92 << 20) * 10 / 9 + 1);
         assert_eq!(
             error.largest,
-            ["--count (90 large take 90.00 MiB)", "--count (1 small take 1.00 MiB)"]
+            ["--count (44 large take 88.00 MiB)", "--small (2 small take 2.00 MiB)"]
         );
     }
 }

@@ -23,9 +23,10 @@ use crate::problem::render;
 use crate::routes::no_such_route;
 use crate::{App, request_id};
 
-/// The probes, with problem documents and request ids as everywhere.
+/// The probes and `more`, with problem documents and request ids as everywhere.
 pub fn admin(
     app: Arc<App>,
+    more: Router,
 ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
 + Clone
 + Send
@@ -35,7 +36,8 @@ pub fn admin(
         .route(LIVEZ, get(livez))
         .route(READYZ, get(readyz))
         .fallback(no_such_route)
-        .with_state(app);
+        .with_state(app)
+        .merge(more);
     ServiceBuilder::new()
         .map_request(request_id::set)
         .map_response(render)

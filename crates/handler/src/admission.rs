@@ -6,7 +6,8 @@
 //! memory.
 //!
 //! **The pattern**: the permit moves into the response's body, and goes with its
-//! end. Who finds none is told so at once: load is shed, not queued.
+//! end. Who finds none is told so at once: load is shed, not queued. So it is, permits
+//! or not, while memory is short: [`overload`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 
 use crate::Problem;
 use crate::held::held;
+use crate::overload::{self, Overload, Shed};
+use crate::permits::Permits;
 use crate::probe_paths::is_probe;
 
 /// What a head's fields take as a map, in bytes, as many as hyper takes (100): 14
@@ -48,14 +51,15 @@ pub const fn cost(buffer: usize) -> usize {
 /// Admits as many requests as there are permits. The probes are always admitted.
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
+    overload: Overload,
 }
 
 impl AdmissionLayer {
-    /// By these permits.
+    /// By these permits, unless requests are shed.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>) -> Self {
-        Self { permits }
+    pub fn new(permits: Arc<Permits>, overload: Overload) -> Self {
+        Self { permits, overload }
     }
 }
 
@@ -63,7 +67,7 @@ impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Admission<S> {
-        Admission { inner, permits: self.permits.clone() }
+        Admission { inner, layer: self.clone() }
     }
 }
 
@@ -71,7 +75,7 @@ impl<S> Layer<S> for AdmissionLayer {
 #[derive(Clone, Debug)]
 pub struct Admission<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    layer: AdmissionLayer,
 }
 
 impl<S, B> Service<Request<Body>> for Admission<S>
@@ -88,7 +92,11 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let permit = match self.permits.clone().try_acquire_owned() {
+        let AdmissionLayer { permits, overload } = &self.layer;
+        if overload.sheds(Shed::Requests) && !is_probe(request.uri()) {
+            return Either::Left(std::future::ready(Ok(overload::refusal())));
+        }
+        let permit = match permits.clone().try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) if is_probe(request.uri()) => None,
             Err(_) => {

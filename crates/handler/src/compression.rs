@@ -5,8 +5,8 @@
 //! gzip, each for as long as its reader takes.
 //!
 //! **The pattern**: gzip at its fastest, for text that is worth it; a permit for
-//! each encoder, which goes with it. Who finds none gets the response as it is:
-//! it is right either way.
+//! each encoder, which goes with it. Who finds none, or comes while memory is short,
+//! gets the response as it is: it is right either way.
 //!
 //! What has an ETag is never encoded: the tag is strong, and names the bytes.
 //!
@@ -24,12 +24,14 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::held::held;
+use crate::overload::{Overload, Shed};
+use crate::permits::Permits;
 
 /// Below this, in bytes, a response is sent as it is: one packet either way.
 const LEAST: u64 = 1024;
@@ -92,14 +94,22 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// and is not, says so: a cache must not give it to all (Vary).
 #[derive(Clone, Debug)]
 pub struct PermitLayer {
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
+    overload: Overload,
 }
 
 impl PermitLayer {
-    /// As many encoders as these permits.
+    /// As many encoders as these permits, unless growth is shed.
     #[must_use]
-    pub fn new(permits: Arc<Semaphore>) -> Self {
-        Self { permits }
+    pub fn new(permits: Arc<Permits>, overload: Overload) -> Self {
+        Self { permits, overload }
+    }
+
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.overload.sheds(Shed::Growth) {
+            return None;
+        }
+        self.permits.clone().try_acquire_owned().ok()
     }
 }
 
@@ -107,7 +117,7 @@ impl<S> Layer<S> for PermitLayer {
     type Service = Permit<S>;
 
     fn layer(&self, inner: S) -> Permit<S> {
-        Permit { inner, permits: self.permits.clone() }
+        Permit { inner, layer: self.clone() }
     }
 }
 
@@ -115,7 +125,7 @@ impl<S> Layer<S> for PermitLayer {
 #[derive(Clone, Debug)]
 pub struct Permit<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    layer: PermitLayer,
 }
 
 impl<S> Service<Request<Body>> for Permit<S>
@@ -132,8 +142,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let accepts = request.headers().contains_key(ACCEPT_ENCODING);
-        let permits = accepts.then(|| self.permits.clone());
-        Permitting { inner: self.inner.call(request), permits }
+        let layer = accepts.then(|| self.layer.clone());
+        Permitting { inner: self.inner.call(request), layer }
     }
 }
 
@@ -142,7 +152,7 @@ pin_project! {
     pub struct Permitting<F> {
         #[pin]
         inner: F,
-        permits: Option<Arc<Semaphore>>,
+        layer: Option<PermitLayer>,
     }
 }
 
@@ -158,8 +168,7 @@ where
         if !is_worth_it(&response) {
             return Poll::Ready(Ok(response));
         }
-        let permits = this.permits.take();
-        let Some(permit) = permits.and_then(|permits| permits.try_acquire_owned().ok()) else {
+        let Some(permit) = this.layer.take().and_then(|layer| layer.permit()) else {
             // Where there is an encoder, its layer says the same.
             response.headers_mut().append(VARY, ACCEPT_ENCODING.into());
             return Poll::Ready(Ok(response));

@@ -52,10 +52,11 @@ impl Form for ExportForm {
 /// No pooled connection is held while the client reads ([`Pages`]).
 ///
 /// # Errors
-/// 406, 503 (lists and exports in flight).
+/// 406, 503 (lists and exports in flight, memory, database).
 pub async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     let content_type = accept::negotiate(&headers, &[NDJSON, CSV])?;
     let form = if content_type == NDJSON { ExportForm::Ndjson } else { ExportForm::Csv };
+    app.overload.admits_growth()?;
     let permit = app.pages.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::busy("too many lists and exports are in flight"))?;
     // The first page is read before the answer: a database out of reach is a 503,

@@ -5,6 +5,8 @@
 //! - [`upload`], [`record`], [`content`], [`list`], [`export`], [`stats`],
 //!   [`probes`]: the handlers; [`page`]: what list and export have in common;
 //! - [`admission`], [`rate_limit`], [`compression`]: what bounds a request;
+//!   [`permits`]: how many there are, and were at most; [`overload`]: what is shed
+//!   while memory is short;
 //! - [`publish`]: a record and its content appear together, or not at all;
 //! - [`sweep`]: what a crash left behind goes; [`fsck`]: what else disagrees is told;
 //! - [`request_id`]: what a request is known by, in the log and to its client;
@@ -37,8 +39,10 @@ pub mod json;
 pub mod list;
 pub mod multipart;
 pub mod name;
+pub mod overload;
 pub mod page;
 pub mod pages;
+pub mod permits;
 pub mod probe_paths;
 pub mod probes;
 pub mod problem;
@@ -58,6 +62,8 @@ pub mod upload;
 pub use access::Access;
 pub use admin::admin;
 pub use client::Peer;
+pub use overload::Overload;
+pub use permits::Permits;
 pub use problem::Problem;
 pub use rate_limit::RateLimit;
 pub use stack::stack;
@@ -71,22 +77,24 @@ pub struct App {
     pub records: Records,
     /// Downloads that are to be counted.
     pub audit: AuditQueue,
+    /// What is shed while memory is short.
+    pub overload: Overload,
     /// Requests in flight: a permit pays for [`admission::cost`].
-    pub requests: Arc<Semaphore>,
+    pub requests: Arc<Permits>,
     /// Held by the export that reads ahead: see [`pages::ahead`].
     pub ahead: Arc<Semaphore>,
     /// Lists and exports in flight: a permit pays for [`pages::cost`].
-    pub pages: Arc<Semaphore>,
+    pub pages: Arc<Permits>,
     /// Encoders in use: a permit pays for [`compression::cost`].
-    pub encoders: Arc<Semaphore>,
+    pub encoders: Arc<Permits>,
     /// Content.
     pub store: LocalStore,
     /// Uploads in flight: a permit pays for [`streaming::upload::cost`].
-    pub uploads: Arc<Semaphore>,
+    pub uploads: Arc<Permits>,
     /// Downloads in flight: a permit pays for [`streaming::download::cost`].
-    pub downloads: Arc<Semaphore>,
+    pub downloads: Arc<Permits>,
     /// Content that is being removed: a permit is held until it is.
-    pub removals: Arc<Semaphore>,
+    pub removals: Arc<Permits>,
     /// One permit: readiness is checked once at a time.
     pub readiness: Arc<Semaphore>,
     /// What bounds one upload.

@@ -49,6 +49,7 @@ pub fn stack(
 + Send
 + Sync
 + 'static {
+    let overload = app.overload.clone();
     ServiceBuilder::new()
         // 1. The id is ours: a client's would be as long as it likes.
         .map_request(request_id::set)
@@ -60,8 +61,10 @@ pub fn stack(
                 // Whatever failed has said why already.
                 .on_failure(()),
         )
-        // 3. Errors become problem documents; the id is in the response by then.
+        // 3. Errors become problem documents; the id is in the response by then. While
+        //    memory is short, each is its connection's last.
         .map_response(render)
+        .map_response(move |response: Response| overload.end_keep_alive(response))
         .layer(layer_fn(request_id::propagate))
         // 4. No response is taken for another type than it says.
         .layer(SetResponseHeaderLayer::overriding(
@@ -77,11 +80,11 @@ pub fn stack(
         .layer(ValidateRequestHeaderLayer::custom(access))
         // 8. How many requests are in flight, to the end of the response: outside
         //    of 9, whose encoders last as long.
-        .layer(AdmissionLayer::new(app.requests.clone()))
+        .layer(AdmissionLayer::new(app.requests.clone(), app.overload.clone()))
         // 9. What is encoded: as many encoders as there are permits.
         .map_request(compression::read_accepted::<Body>)
         .layer(compression::layer())
-        .layer(PermitLayer::new(app.encoders.clone()))
+        .layer(PermitLayer::new(app.encoders.clone(), app.overload.clone()))
         .service(routes(app))
 }
 

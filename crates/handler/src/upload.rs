@@ -42,7 +42,7 @@ type Staged = (StagedFile<Permit>, NewFile);
 /// # Errors
 /// 400 (query, digest field, form, a body that broke off), 408, 413, 415, 422
 /// (name, type, another digest, files of a form), 500, 501 (transfer coding), 503
-/// (uploads in flight, database), 507.
+/// (uploads in flight, memory, database), 507.
 pub async fn post(
     State(app): State<Arc<App>>,
     params: Result<Query<Params>, QueryRejection>,
@@ -123,6 +123,7 @@ async fn form(
 }
 
 fn admit(app: &App) -> Result<Permit, Problem> {
+    app.overload.admits_growth()?;
     let permit = app.uploads.clone().try_acquire_owned();
     permit.map(Arc::new).map_err(|_| Problem::busy("too many uploads are in flight"))
 }

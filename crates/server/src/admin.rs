@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use handler::App;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -23,19 +24,26 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Accepts from now on, until [`Admin::end`].
+    /// [`CONNECTIONS`] places.
+    #[must_use]
+    pub fn places() -> Arc<Connections> {
+        Connections::new(Arc::new(Semaphore::new(CONNECTIONS)))
+    }
+
+    /// Accepts from now on, until [`Admin::end`]. `more` are routes beside the probes.
     #[must_use]
     pub fn start(
         listener: TcpListener,
         app: Arc<App>,
+        places: Arc<Connections>,
+        more: Router,
         buffers: SocketBuffers,
         settings: Settings,
     ) -> Self {
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
         let (inner, connections) = (tasks.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let places = Connections::new(Arc::new(Semaphore::new(CONNECTIONS)));
-            let service = handler::admin(app);
+            let service = handler::admin(app, more);
             accept(listener, buffers, &places, service, settings, &connections, &inner).await;
         });
         Self { shutdown, tasks }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use handler::{Access, App, RateLimit};
+use budget::{Figures, Usage};
+use handler::{Access, App, Overload, RateLimit};
 use sha2::{Digest, Sha256};
 use storage::audit::AuditWriter;
 use storage::{PoolSettings, Records};
@@ -24,11 +25,14 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::config::{Config, size};
 use crate::connection::{Settings, Shutdown};
+use crate::gauge::{self, Readings, Sampler, Source};
 use crate::io::Deadlines;
 use crate::limits::Limits;
 use crate::listener::{SocketBuffers, accept, listen};
+use crate::memory::{self, Memory};
+use crate::plan::LoadLine;
 use crate::registry::Connections;
-use crate::{plan, telemetry};
+use crate::{metrics, plan, telemetry};
 
 /// What is left for connections to close after the deadline has passed.
 pub const FORCED: Duration = Duration::from_secs(1);
@@ -42,10 +46,13 @@ pub struct Application {
     pub connections: Arc<Connections>,
     /// What bounds each.
     pub settings: Settings,
+    /// What it may hold.
+    pub line: LoadLine,
     access: Access,
     // Made, not configured: told when it begins to serve.
     new_token: Option<String>,
     audit_writer: AuditWriter,
+    figures: Source,
     listener: TcpListener,
     admin_listener: TcpListener,
     buffers: SocketBuffers,
@@ -72,8 +79,8 @@ impl Application {
     /// used; a database that is not migrated.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         config.validate()?;
-        let limit = plan::limit(&config)?;
-        plan::plan(&config, limit).check()?;
+        let line = LoadLine::of(&config);
+        line.plan.check()?;
 
         let quota = config.content_quota.map(|quota| quota.as_u64());
         let store = LocalStore::open(&config.content_dir, quota).with_context(|| {
@@ -93,14 +100,19 @@ impl Application {
         let admin_listener = listen(config.admin_listen, buffers)
             .with_context(|| format!("can't listen on {} (--admin-listen)", config.admin_listen))?;
 
-        let limits = Limits::new(&config);
+        let limits = Limits::new(&line.counts, &config);
         let (access, new_token) = access(&config)?;
         let (audit, audit_writer) = storage::audit::queue(config.audit_queue);
         let app = App {
-            records: Records::new(pool.clone(), plan::cache(&config), RandomState::new()),
+            records: Records::new(
+                pool.clone(),
+                plan::cache(&config, &line.counts),
+                RandomState::new(),
+            ),
             pool,
             audit,
             store,
+            overload: Overload::default(),
             requests: limits.requests,
             ahead: handler::pages::ahead(),
             pages: limits.pages,
@@ -128,19 +140,35 @@ impl Application {
                 write: config.write_timeout,
             },
         };
+        let usage = Usage::open();
         Ok(Self {
             app: Arc::new(app),
             connections: Connections::new(limits.connections),
             settings,
+            line,
             access,
             new_token,
             audit_writer,
+            figures: Source::new(move || usage.figures()),
             listener,
             admin_listener,
             buffers,
             tasks: TaskTracker::new(),
             config,
         })
+    }
+
+    /// The gauge reads these, rather than what [`Usage`] can tell: with the live heap,
+    /// which only the binary's allocator knows, or a test's own.
+    #[must_use]
+    pub fn with_figures(self, figures: impl Fn() -> Figures + Send + Sync + 'static) -> Self {
+        Self { figures: Source::new(figures), ..self }
+    }
+
+    /// How many files and sockets may be open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.line.counts.descriptors(self.config.pool_connections as usize)
     }
 
     /// Where it listens.
@@ -194,7 +222,9 @@ impl Application {
             app,
             connections,
             settings,
+            line,
             audit_writer,
+            figures,
             listener,
             admin_listener,
             buffers,
@@ -206,8 +236,19 @@ impl Application {
         if let Some(token) = new_token {
             telemetry::announce(&token);
         }
-        let admin = Admin::start(admin_listener, app.clone(), buffers, settings);
+        let readings = Readings::default();
+        let limit = line.plan.limit.bytes;
+        let sampler = Sampler::new(limit, app.overload.clone(), readings.clone());
+        let places = Admin::places();
+        let memory = Memory {
+            plan: line.plan,
+            app: app.clone(),
+            connections: [connections.clone(), places.clone()],
+        };
+        let more = memory::routes(memory).merge(metrics::routes(readings));
+        let admin = Admin::start(admin_listener, app.clone(), places, more, buffers, settings);
         let shutdown = Shutdown::default();
+        tasks.spawn(gauge::watch(figures, sampler, shutdown.graceful.clone()));
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
         tasks.spawn(following(app.clone(), config.clone(), shutdown.graceful.clone()));
         // It ends after the requests, whose events it writes.

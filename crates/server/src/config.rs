@@ -55,35 +55,36 @@ pub struct Config {
     #[arg(long, env, global = true, value_name = "FILE", conflicts_with = "tokens_sha256", value_parser = secrets::digests)]
     pub tokens_sha256_file: Option<Digests>,
 
-    /// The memory limit to plan for; else that of the control group, else the machine's
+    /// The memory limit to plan for; else that of the control group, else a quarter of the machine's
     #[arg(long, env, global = true)]
     pub memory_limit: Option<ByteSize>,
 
-    /// Connections at most. One more closes the longest idle; if none is, it gets 503
-    #[arg(long, env, global = true, default_value_t = 112, value_parser = count)]
-    pub max_connections: usize,
+    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 112 in 64MiB, 10000 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_connections: Option<usize>,
 
-    /// Requests in flight at most, each to the end of its response. One more gets 503; probes don't count
-    #[arg(long, env, global = true, default_value_t = 64, value_parser = count)]
-    pub max_requests: usize,
+    /// Requests in flight at most, each to the end of its response. One more gets 503; probes don't
+    /// count [derived: 64 in 64MiB, 5000 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_requests: Option<usize>,
 
-    /// Uploads in flight at most. One more gets 503
-    #[arg(long, env, global = true, default_value_t = 16, value_parser = count)]
-    pub max_uploads: usize,
+    /// Uploads in flight at most. One more gets 503 [derived: 16 in 64MiB, 1000 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_uploads: Option<usize>,
 
-    /// Downloads in flight at most. One more gets 503
-    #[arg(long, env, global = true, default_value_t = 32, value_parser = count)]
-    pub max_downloads: usize,
+    /// Downloads in flight at most. One more gets 503 [derived: 32 in 64MiB, 2000 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_downloads: Option<usize>,
 
-    /// Lists and exports in flight at most. One more gets 503
-    #[arg(long, env, global = true, default_value_t = 16, value_parser = count)]
-    pub max_pages: usize,
+    /// Lists and exports in flight at most. One more gets 503 [derived: 16 in 64MiB, 500 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_pages: Option<usize>,
 
-    /// Responses that are being compressed at most. One more is sent as it is
-    #[arg(long, env, global = true, default_value_t = 4, value_parser = count)]
-    pub max_encoders: usize,
+    /// Responses that are being compressed at most. One more is sent as it is [derived: 4 in 64MiB, 64 at most]
+    #[arg(long, env, global = true, value_parser = count)]
+    pub max_encoders: Option<usize>,
 
-    /// Database connections at most. Who finds none waits for --pool-timeout, then gets 503
+    /// Database connections at most: what Postgres has, whatever the limit. Who finds none waits for --pool-timeout, then gets 503
     #[arg(long, env, global = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub pool_connections: u32,
 
@@ -91,9 +92,9 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub pool_timeout: Duration,
 
-    /// What records may hold in the cache, overhead included
-    #[arg(long, env, global = true, default_value = "1MiB", value_parser = cache)]
-    pub cache_size: ByteSize,
+    /// What records may hold in the cache, overhead included [derived: 1MiB in 64MiB, 256MiB at most]
+    #[arg(long, env, global = true, value_parser = cache)]
+    pub cache_size: Option<ByteSize>,
 
     /// How long a cached record is served before it is read again: how old one may be if the
     /// database can't tell of a change
@@ -319,6 +320,7 @@ pub(crate) mod tests {
     use clap::{CommandFactory, FromArgMatches, Parser};
 
     use super::*;
+    use crate::plan::LoadLine;
     use crate::secrets::tests::Scratch;
 
     #[derive(Parser)]
@@ -340,8 +342,7 @@ pub(crate) mod tests {
     fn the_defaults_fit_into_64_mib() {
         let config = parse(&["--memory-limit=64MiB"]).unwrap();
         config.validate().unwrap();
-        let limit = crate::plan::limit(&config).unwrap();
-        assert_eq!(crate::plan::plan(&config, limit).check(), Ok(()));
+        assert_eq!(LoadLine::of(&config).plan.check(), Ok(()));
     }
 
     #[test]

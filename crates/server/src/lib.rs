@@ -1,10 +1,12 @@
 //! The service, put together: what `main` runs, and what the tests run.
 //!
 //! - [`config`]: every setting, and its flag; [`secrets`]: those from files;
-//! - [`limits`]: every semaphore; [`plan`]: what they add up to;
+//! - [`counts`]: how many of each; [`plan`]: what they add up to, [`show_plan`]: printed;
+//! - [`limits`]: every semaphore; [`descriptors`]: the system's;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
 //! - [`telemetry`]: what is logged; [`log_line`]: a line of it;
-//! - [`admin`]: the other listener, for those who run it;
+//! - [`gauge`]: how near memory is to the limit, sampled; [`metrics`]: that, as text;
+//! - [`admin`]: the other listener, for those who run it; [`memory`]: what is in use;
 //! - [`application`]: build and run; shutdown in order;
 //! - [`fsck`]: records and content compared;
 //! - [`health`]: whether it answers, for a container's health check.
@@ -13,15 +15,21 @@ pub mod admin;
 pub mod application;
 pub mod config;
 pub mod connection;
+pub mod counts;
+pub mod descriptors;
 pub mod fsck;
+pub mod gauge;
 pub mod health;
 pub mod io;
 pub mod limits;
 pub mod listener;
 pub mod log_line;
+pub mod memory;
+pub mod metrics;
 pub mod plan;
 pub mod registry;
 pub mod secrets;
+pub mod show_plan;
 pub mod telemetry;
 
 pub use application::{Application, Outcome};

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 
+use handler::Permits;
 use streaming::Buffers;
 use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::config::size;
+use crate::counts::Counts;
 
 /// The semaphores; each permit pays for one unit of a term of the plan.
 #[derive(Clone, Debug)]
@@ -19,37 +21,37 @@ pub struct Limits {
     /// Held by a connection's task.
     pub connections: Arc<Semaphore>,
     /// Held by a request, to the end of its response.
-    pub requests: Arc<Semaphore>,
+    pub requests: Arc<Permits>,
     /// Held by the staged upload.
-    pub uploads: Arc<Semaphore>,
+    pub uploads: Arc<Permits>,
     /// One each; see [`Buffers`].
     pub buffers: Buffers,
     /// Held by the chunks of the download.
-    pub downloads: Arc<Semaphore>,
+    pub downloads: Arc<Permits>,
     /// Held by the pages of a list or an export.
-    pub pages: Arc<Semaphore>,
+    pub pages: Arc<Permits>,
     /// Held by content that is being removed, until it is.
-    pub removals: Arc<Semaphore>,
+    pub removals: Arc<Permits>,
     /// Held by a response that is encoded.
-    pub encoders: Arc<Semaphore>,
+    pub encoders: Arc<Permits>,
 }
 
 impl Limits {
-    /// As configured.
+    /// As many as these, with buffers as configured.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+    pub fn new(counts: &Counts, config: &Config) -> Self {
+        let permits = |count| Arc::new(Permits::new(count));
         Self {
-            connections: semaphore(config.max_connections),
-            requests: semaphore(config.max_requests),
-            uploads: semaphore(config.max_uploads),
-            buffers: Buffers::new(config.max_uploads, size(config.upload_chunk)),
-            downloads: semaphore(config.max_downloads),
-            pages: semaphore(config.max_pages),
+            connections: Arc::new(Semaphore::new(counts.connections)),
+            requests: permits(counts.requests),
+            uploads: permits(counts.uploads),
+            buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
+            downloads: permits(counts.downloads),
+            pages: permits(counts.pages),
             // As many as there can be requests; more only where clients leave and
             // the disk does not answer.
-            removals: semaphore(config.max_requests),
-            encoders: semaphore(config.max_encoders),
+            removals: permits(counts.requests),
+            encoders: permits(counts.encoders),
         }
     }
 }

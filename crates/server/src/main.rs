@@ -1,15 +1,22 @@
 //! The binary: allocator, runtime, subcommands, signals. All else is the lib.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use budget::{Figures, Usage};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use server::{Application, Config, Outcome, application, fsck, health, plan, telemetry};
+use server::plan::LoadLine;
+use server::{
+    Application, Config, Outcome, application, descriptors, fsck, health, show_plan, telemetry,
+};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::heap::Heap;
+
+mod heap;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -22,6 +29,11 @@ static MALLOC_CONF: &[u8; 70] = server::MALLOC_CONF;
 
 /// What `--help` says below the settings.
 const AFTER_HELP: &str = "\
+What is [derived] and not set goes by the memory limit: in 64 MiB it is what is said; in more or
+less, all of it grows or shrinks alike, in steps of a sixteenth, as far as the plan fits beside
+what is set. What has come to its most leaves the rest to the others; with less than one step,
+the service does not start. `server plan --limit 1GiB` shows what that comes to.
+
 RUST_LOG filters the log (default: info), as in RUST_LOG=server=debug,sqlx=warn.
 
 Exit codes: 0, requests in flight ended after SIGTERM or Ctrl-C; 3, some were cut off at
@@ -46,7 +58,7 @@ enum Command {
     /// Checks configuration, folder and database as `serve` would, and exits
     Check,
     /// Prints the memory plan, and exits: 0 if it fits
-    Plan,
+    Plan(show_plan::Flags),
     /// Compares all records with all content, and tells each disagreement in a line
     ///
     /// A record without content, or with content of another size or SHA-256; content without a
@@ -110,7 +122,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             fits(&config)?;
             run_to_its_end(&config.clone(), check(config))
         }
-        Command::Plan => print_plan(&config),
+        Command::Plan(flags) => {
+            show_plan::run(&config, flags, &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Fsck(flags) => {
             config.validate()?;
             let mut out = std::io::stdout();
@@ -128,8 +143,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Whether the plan fits: asked before there are the threads that it counts.
 fn fits(config: &Config) -> anyhow::Result<()> {
     config.validate()?;
-    plan::plan(config, plan::limit(config)?).check()?;
-    Ok(())
+    Ok(LoadLine::of(config).plan.check()?)
 }
 
 /// Runs a future on a runtime of the configured threads. What still works on the
@@ -150,28 +164,24 @@ fn run_to_its_end<T>(
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let _log = telemetry::start()?;
-    let limit = plan::limit(&config)?;
-    let line = plan::plan(&config, limit);
     // Before anything is listened on, so that no signal finds nobody home.
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (mut terminate_again, mut interrupt_again) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let application = Application::build(config).await?;
+    let (heap, usage) = (Heap::new(), Usage::open());
+    let live_heap = move || heap.and_then(Heap::live);
+    let figures = move || Figures { live_heap: live_heap(), ..usage.figures() };
+    let application = Application::build(config).await?.with_figures(figures);
     let (address, admin) = (application.local_addr()?, application.admin_addr()?);
     let quota = application.app.store.quota();
     tracing::info!(used = quota.used(), quota = quota.limit(), "content, in bytes");
     if quota.fits(1).is_err() {
         tracing::warn!("the quota of content is used up: uploads get 507");
     }
-    tracing::info!(
-        load_line = line.ceiling(),
-        slack = line.slack(),
-        limit = limit.bytes,
-        limit_by = %limit.source,
-        %admin,
-        "listening on http://{address}"
-    );
+    show_plan::tell(&application.line.plan);
+    provide(&application);
+    tracing::info!(%admin, "listening on http://{address}");
     let outcome = application
         .run(either(&mut terminate, &mut interrupt), async {
             // The first signal reaches these too.
@@ -183,6 +193,20 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Outcome::Drained => ExitCode::SUCCESS,
         Outcome::CutOff(_) => CUT_OFF.into(),
     })
+}
+
+/// Descriptors for all that may be open.
+fn provide(application: &Application) {
+    let needed = application.descriptors();
+    let available = descriptors::raise(needed);
+    if available < needed as u64 {
+        tracing::warn!(
+            available,
+            needed,
+            "file descriptors (ulimit -n) are fewer than the connections and files that there may \
+             be: lower --max-connections, or raise them"
+        );
+    }
 }
 
 async fn either(one: &mut Signal, other: &mut Signal) {
@@ -204,16 +228,6 @@ async fn check(config: Config) -> anyhow::Result<ExitCode> {
     application.app.store.close().await;
     application.app.pool.close().await;
     println!("ok");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print_plan(config: &Config) -> anyhow::Result<ExitCode> {
-    config.validate()?;
-    let limit = plan::limit(config)?;
-    let plan = plan::plan(config, limit);
-    // Who reads only its beginning has closed the pipe.
-    let _ = writeln!(std::io::stdout(), "{plan}, by {}", limit.source);
-    plan.check()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,10 +1,10 @@
 //! Every term of the memory plan, in one place.
 
-use anyhow::Context;
 use budget::{Kind, Limit, Plan, Source, Term, limit};
 use storage::CacheSettings;
 
 use crate::config::{Config, size};
+use crate::counts::{Counts, SCALE};
 use crate::{admin, connection, telemetry};
 
 /// The process with nothing to do, in bytes: code, statics, the runtime, the
@@ -14,39 +14,58 @@ const BASE: u64 = 10 << 20;
 /// A thread's touched stack and its allocator cache, in bytes.
 const THREAD: u64 = 128 << 10;
 
-/// The limit that applies: configured, or detected.
-///
-/// # Errors
-/// Where neither is to be had.
-pub fn limit(config: &Config) -> anyhow::Result<Limit> {
-    let configured = config.memory_limit.map(|size| size.as_u64());
-    let configured = configured.map(|bytes| Limit { bytes, source: Source::Configured });
-    configured.or_else(limit::detect).context("no memory limit is known: set MEMORY_LIMIT")
+/// The load line: the counts that hold, and what they add up to.
+#[derive(Clone, Debug)]
+pub struct LoadLine {
+    /// As configured, or derived.
+    pub counts: Counts,
+    /// What they come to, beside the limit.
+    pub plan: Plan,
+}
+
+impl LoadLine {
+    /// That of this configuration, in the limit that applies: configured, or detected.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let configured = config.memory_limit.map(|size| size.as_u64());
+        let configured = configured.map(|bytes| Limit { bytes, source: Source::Configured });
+        Self::fit(config, configured.unwrap_or_else(limit::detect))
+    }
+
+    /// That of this configuration, in any limit. What is not set is as much as fits; the
+    /// plan is to be checked all the same, since even the least may not.
+    #[must_use]
+    pub fn fit(config: &Config, limit: Limit) -> Self {
+        let at = |steps| Counts::at(config, steps);
+        let steps = budget::fit(SCALE, |steps| plan(config, &at(steps), limit));
+        Self { counts: at(steps), plan: plan(config, &at(steps), limit) }
+    }
 }
 
 /// What bounds the cache of records. As many loads as requests: more can't be.
 #[must_use]
-pub fn cache(config: &Config) -> CacheSettings {
+pub fn cache(config: &Config, counts: &Counts) -> CacheSettings {
     CacheSettings {
-        capacity: size(config.cache_size),
+        capacity: counts.cache,
         largest: storage::records::LARGEST,
         time_to_live: config.cache_ttl,
-        loads: config.max_requests,
+        loads: counts.requests,
     }
 }
 
-/// The terms of this configuration, under `limit`.
-#[must_use]
-pub fn plan(config: &Config, limit: Limit) -> Plan {
+/// The terms of these counts, and what else the configuration has, under `limit`.
+fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
     let buffer = size(config.connection_buffer);
-    let upload = streaming::upload::cost(size(config.upload_chunk))
+    let chunk = size(config.upload_chunk);
+    // An upload's own buffer may be lent to another: each is in use by itself.
+    let upload = streaming::upload::cost(chunk) - chunk
         + connection::busy_cost(buffer)
         + handler::multipart::cost(buffer);
     let request = handler::admission::cost(buffer);
-    let cache = storage::cache::cost(cache(config), config.max_requests);
+    let cache = storage::cache::cost(cache(config, counts), counts.requests);
     let tokens = config.tokens().len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
-    let connections = config.max_connections + admin::CONNECTIONS;
+    let connections = counts.connections + admin::CONNECTIONS;
     let threads = config.worker_threads + config.blocking_threads;
     let heap = |name, count: usize, unit: usize, setting, held_by| Term {
         name,
@@ -103,13 +122,18 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             "--max-connections",
             "hostile",
         ),
-        heap("requests", config.max_requests, request, "--max-requests", "memtest admission"),
-        heap("uploads", config.max_uploads, upload, "--max-uploads", "memtest upload"),
-        heap("downloads", config.max_downloads, download, "--max-downloads", "memtest download"),
-        heap("pages", config.max_pages, handler::pages::cost(), "--max-pages", "memtest export"),
+        heap("requests", counts.requests, request, "--max-requests", "memtest admission"),
+        heap("uploads", counts.uploads, upload, "--max-uploads", "memtest upload"),
+        heap("upload buffers", counts.uploads, chunk, "--max-uploads", "memtest upload"),
+        heap("downloads", counts.downloads, download, "--max-downloads", "memtest download"),
+        heap("pages", counts.pages, handler::pages::cost(), "--max-pages", "memtest export"),
+        Term {
+            setting: None,
+            ..kernel("rows ahead", 1, handler::pages::ahead_cost() as u64, "", "http export")
+        },
         heap(
             "encoders",
-            config.max_encoders,
+            counts.encoders,
             handler::compression::cost(),
             "--max-encoders",
             "memtest compression",
@@ -136,7 +160,7 @@ pub fn plan(config: &Config, limit: Limit) -> Plan {
             "memtest pool",
         ),
     ];
-    Plan { terms, limit: limit.bytes }
+    Plan { terms, limit }
 }
 
 #[cfg(test)]
@@ -144,10 +168,11 @@ mod tests {
     use super::*;
     use crate::config::tests::parse;
 
-    /// The load line of the defaults with `arguments`, in bytes.
+    /// The load line of the counts in 64 MiB with `arguments`, in bytes.
     fn line(arguments: &[&str]) -> u64 {
+        let config = parse(arguments).unwrap();
         let limit = Limit { bytes: 1 << 30, source: Source::Configured };
-        plan(&parse(arguments).unwrap(), limit).ceiling()
+        plan(&config, &Counts::at(&config, 16), limit).ceiling()
     }
 
     #[test]
@@ -158,7 +183,7 @@ mod tests {
             + handler::multipart::cost(buffer);
         let sockets = connection::received_cost(64 << 10) + connection::unsent_cost(16 << 10);
         let thread = usize::try_from(THREAD).unwrap();
-        // One more than the default of each; what that may hold in heap, and beside it.
+        // One more than there is of each; what that may hold in heap, and beside it.
         for (setting, heap, other) in [
             ("--max-connections=113", connection::cost(buffer), sockets),
             ("--max-requests=65", handler::admission::cost(buffer), 0),
@@ -178,7 +203,8 @@ mod tests {
         }
         // What no setting bounds.
         let config = parse(&[]).unwrap();
-        let plan = plan(&config, Limit { bytes: 1 << 30, source: Source::Configured });
+        let limit = Limit { bytes: 64 << 20, source: Source::Configured };
+        let plan = LoadLine::fit(&config, limit).plan;
         let of = |name| plan.terms.iter().find(|term| term.name == name).unwrap().bytes();
         assert!(of("base") >= BASE);
         assert!(of("rate limit") >= handler::rate_limit::cost(1) as u64);

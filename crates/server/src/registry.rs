@@ -2,7 +2,7 @@
 //! idle when one more comes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const HANDOVER: Duration = Duration::from_secs(1);
 pub struct Connections {
     permits: Arc<Semaphore>,
     open: Mutex<HashMap<u64, Arc<Guest>>>,
+    most: AtomicUsize,
     next: AtomicU64,
 }
 
@@ -43,7 +44,12 @@ impl Connections {
     /// As many places as `permits`.
     #[must_use]
     pub fn new(permits: Arc<Semaphore>) -> Arc<Self> {
-        Arc::new(Self { permits, open: Mutex::default(), next: AtomicU64::new(0) })
+        Arc::new(Self {
+            permits,
+            open: Mutex::default(),
+            most: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+        })
     }
 
     /// A place for one more; when all are taken, that of the longest idle. None
@@ -68,11 +74,20 @@ impl Connections {
         self.lock().len()
     }
 
+    /// How many were open at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
     fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Seat {
         let guest =
             Arc::new(Guest { watch: Arc::new(Watch::new()), close: CancellationToken::new() });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(number, guest.clone());
+        let mut open = self.lock();
+        open.insert(number, guest.clone());
+        self.most.fetch_max(open.len(), Ordering::Relaxed);
+        drop(open);
         Seat { connections: self.clone(), number, guest, _permit: permit }
     }
 

@@ -23,7 +23,7 @@ pub const LINES: usize = 512;
 
 /// The longest line that is counted with, in bytes: what clients can put into one is
 /// cut (path, method), and errors are short. Usual ones have 300.
-const LINE: usize = 1024;
+pub const LINE: usize = 1024;
 
 /// The heap that lines on their way may hold, in bytes.
 #[must_use]

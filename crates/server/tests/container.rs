@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use budget::{Limit, Source};
 use clap::{CommandFactory, FromArgMatches, Parser};
-use server::{Config, application, health, plan};
+use server::plan::LoadLine;
+use server::{Config, application, health};
 
 const DOCKERFILE: &str = include_str!("../../../Dockerfile");
 const COMPOSE: &str = include_str!("../../../docker-compose.yml");
@@ -45,7 +46,7 @@ fn the_plan_fits_the_limit() {
     let (service, _) = COMPOSE.split_once("\nservices:").unwrap();
     let mebibytes: u64 = value(service, "mem_limit:").strip_suffix('m').unwrap().parse().unwrap();
     let limit = Limit { bytes: mebibytes << 20, source: Source::Configured };
-    assert_eq!(plan::plan(&defaults(), limit).check(), Ok(()));
+    assert_eq!(LoadLine::fit(&defaults(), limit).plan.check(), Ok(()));
 }
 
 #[test]

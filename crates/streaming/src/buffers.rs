@@ -12,6 +12,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +26,8 @@ pub const LINGER: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct Buffers {
     permits: Arc<Semaphore>,
+    most: Arc<AtomicUsize>,
+    count: usize,
     size: usize,
 }
 
@@ -33,7 +36,7 @@ impl Buffers {
     /// wait for another's client. None is allocated before it is used.
     #[must_use]
     pub fn new(count: usize, size: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(count)), size }
+        Self { permits: Arc::new(Semaphore::new(count)), most: Arc::default(), count, size }
     }
 
     /// Of each, in bytes.
@@ -46,6 +49,18 @@ impl Buffers {
     #[must_use]
     pub fn free(&self) -> usize {
         self.permits.available_permits()
+    }
+
+    /// How many are in somebody's.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.count.saturating_sub(self.free())
+    }
+
+    /// How many were at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     /// An upload's own. Where it is lent, it waits for it, and is served before who
@@ -64,6 +79,7 @@ impl Buffers {
     }
 
     fn buffer(&self, permit: OwnedSemaphorePermit) -> Buffer {
+        self.most.fetch_max(self.taken(), Ordering::Relaxed);
         Buffer { bytes: Vec::with_capacity(self.size), _permit: permit }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use budget::Figures;
 use clap::Parser;
 use handler::App;
 use server::registry::Connections;
@@ -42,6 +43,9 @@ pub struct Service {
     pub connections: Arc<Connections>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// What the gauge reads: nothing is known, unless the test says so. The machine that
+    /// it runs on may be short of memory.
+    pub figures: Arc<Mutex<Figures>>,
     /// Ends the waiting of a shutdown.
     pub force: CancellationToken,
     stop: CancellationToken,
@@ -74,7 +78,10 @@ impl Service {
     /// Starts one in a folder that the test provides. `database` is where the
     /// test looks; the service takes it too, without a `--database-url`.
     pub async fn start_in(database: &PgPool, folder: &Path, flags: &[&str]) -> Self {
+        let figures = Arc::<Mutex<Figures>>::default();
+        let gauged = figures.clone();
         let application = Self::build_in(database, folder, flags).await.unwrap();
+        let application = application.with_figures(move || *gauged.lock().unwrap());
         let (stop, force) = (CancellationToken::new(), CancellationToken::new());
         let (app, connections) = (application.app.clone(), application.connections.clone());
         let (uploads, downloads) =
@@ -87,6 +94,7 @@ impl Service {
             connections,
             address,
             admin,
+            figures,
             force,
             stop,
             running: TaskTracker::new().spawn(run),

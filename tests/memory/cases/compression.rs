@@ -22,12 +22,12 @@ use anyhow::{Result, ensure};
 use axum::body::{Body, Bytes};
 use handler::compression::{self, PermitLayer, cost};
 use handler::routes::routes;
+use handler::{Overload, Permits};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use meter::{Probe, Report, Sample};
 use storage::files::{self, NewFile};
-use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 use uuid::Uuid;
@@ -119,12 +119,12 @@ fn random() -> [u8; 32] {
 
 /// The most that one encoder holds, alone, as a share of what the formula says.
 async fn unit() -> Result<Sample> {
-    let permits = Arc::new(Semaphore::new(1));
+    let permits = Arc::new(Permits::new(1));
     let mut peaks = Vec::new();
     for _ in 0..=REPETITIONS {
         let service = ServiceBuilder::new()
             .layer(compression::layer())
-            .layer(PermitLayer::new(permits.clone()))
+            .layer(PermitLayer::new(permits.clone(), Overload::default()))
             .service(service_fn(async |_: Request<Body>| {
                 let json = [(CONTENT_TYPE, "application/json")];
                 Ok::<_, Infallible>(axum::response::IntoResponse::into_response((

@@ -16,6 +16,7 @@ mod compression;
 mod connections;
 mod download;
 mod export;
+mod gauge;
 mod list;
 mod log;
 mod multipart;
@@ -80,6 +81,7 @@ pub const ALL: &[Case] = &[
     pool::CASE,
     audit::CASE,
     log::CASE,
+    gauge::CASE,
     cleanup::CASE,
     soak::CASE,
     resident::CASE,

@@ -72,6 +72,8 @@ fn service(home: &Home, program: impl AsRef<std::ffi::OsStr>) -> Result<Process>
         ["--max-uploads", "64"],
         ["--max-requests", "256"],
         ["--max-connections", "256"],
+        ["--max-encoders", "4"],
+        ["--cache-size", "1MiB"],
         ["--pool-timeout", "30s"],
         ["--rate-limit-period", "1us"],
         ["--rate-limit-burst", "1000000"],

@@ -90,6 +90,10 @@ impl Home {
             ["--max-downloads", "32"],
             ["--max-pages", "32"],
             ["--max-requests", "256"],
+            // What would grow with the limit.
+            ["--max-connections", "112"],
+            ["--max-encoders", "4"],
+            ["--cache-size", "1MiB"],
             // Nobody takes from the queue here: full from the warm-up on, it drops
             // what comes, and holds the same before a measurement and after.
             ["--audit-queue", "16"],

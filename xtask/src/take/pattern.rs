@@ -153,6 +153,8 @@ pub const ALL: &[Pattern] = &[
             "admission.rs",
             "held.rs",
             "json.rs",
+            "overload.rs",
+            "permits.rs",
             "probe_paths.rs",
             "problem.rs",
             "request_id.rs",
@@ -182,7 +184,15 @@ pub const ALL: &[Pattern] = &[
         name: "compression",
         about: "as many encoders as there are permits, and no others",
         origin: "handler",
-        files: &["compression.rs", "held.rs"],
+        files: &[
+            "compression.rs",
+            "held.rs",
+            "overload.rs",
+            "permits.rs",
+            "problem.rs",
+            "request_id.rs",
+        ],
+        exports: "pub use problem::Problem;",
         metrics: &["encoders", "unit"],
         ..NOTHING
     },
@@ -211,6 +221,15 @@ pub const ALL: &[Pattern] = &[
         origin: "server",
         files: &["log_line.rs", "telemetry.rs"],
         case_as_it_is: true,
+        ..NOTHING
+    },
+    Pattern {
+        name: "gauge",
+        about: "how near memory is to its limit: two levels, each with a lower end",
+        origin: "budget",
+        files: &["gauge.rs", "limit.rs", "usage.rs"],
+        exports: "pub use gauge::{Figures, Gauge, Level};\npub use limit::{Limit, Source};\n\
+                  pub use usage::Usage;",
         ..NOTHING
     },
 ];

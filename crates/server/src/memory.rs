@@ -1,0 +1,72 @@
+//! `/memory` on the admin listener: the plan, and what of it is in use.
+
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use budget::{InUse, MemoryReport, Plan, Term};
+use handler::{App, Permits};
+
+use crate::registry::Connections;
+
+/// Where it is.
+pub const PATH: &str = "/memory";
+
+/// The plan, and who knows what is in use of it.
+#[derive(Debug)]
+pub struct Memory {
+    /// What may be.
+    pub plan: Plan,
+    /// The permits of most terms.
+    pub app: Arc<App>,
+    /// Of both listeners.
+    pub connections: [Arc<Connections>; 2],
+}
+
+/// The route.
+pub fn routes(memory: Memory) -> Router {
+    let memory = Arc::new(memory);
+    Router::new().route(PATH, get(async move || Json(memory.report())))
+}
+
+impl Memory {
+    fn report(&self) -> MemoryReport {
+        self.plan.beside(resident(), |term| self.in_use(term))
+    }
+
+    fn in_use(&self, term: &Term) -> InUse {
+        let app = &self.app;
+        let of = |permits: &Permits| in_use(permits.taken(), permits.most());
+        match term.name {
+            "connections" | "sockets, received" | "sockets, unsent" => {
+                let [clients, admin] = &self.connections;
+                // Perhaps not at the same moment: it may have been less.
+                in_use(clients.open() + admin.open(), clients.most() + admin.most())
+            }
+            "requests" => of(&app.requests),
+            "uploads" => of(&app.uploads),
+            "upload buffers" => {
+                let buffers = &app.upload_limits.buffers;
+                in_use(buffers.taken(), buffers.most())
+            }
+            "downloads" => of(&app.downloads),
+            "pages" => of(&app.pages),
+            "encoders" => of(&app.encoders),
+            // There from the beginning, or filled and not given back.
+            _ => InUse { now: term.count, peak: term.count },
+        }
+    }
+}
+
+fn in_use(now: usize, peak: usize) -> InUse {
+    InUse { now: now as u64, peak: peak as u64 }
+}
+
+/// What this process holds of the machine's memory, in bytes; None where the system does
+/// not say.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
