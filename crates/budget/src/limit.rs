@@ -44,6 +44,17 @@ pub enum Source {
     Default,
 }
 
+impl Limit {
+    /// Whether it was configured above what a control group, as `detected`, lets: that is
+    /// where the kernel stops the process all the same.
+    #[must_use]
+    pub fn is_beyond(self, detected: Self) -> bool {
+        self.source == Source::Configured
+            && detected.source == Source::ControlGroup
+            && self.bytes > detected.bytes
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -201,6 +212,16 @@ pub(crate) mod tests {
         fs::write(root.path().join("proc/meminfo"), "MemTotal: 32768 kB\n").unwrap();
         let expected = Limit { bytes: 32 * MIB, source: Source::ControlGroup };
         assert_eq!(detect_below(root.path()), expected, "a group of more than there is");
+    }
+
+    #[test]
+    fn a_configured_limit_is_compared_with_a_groups_only() {
+        let limit = |bytes, source| Limit { bytes, source };
+        let configured = limit(10, Source::Configured);
+        assert!(configured.is_beyond(limit(9, Source::ControlGroup)));
+        assert!(!configured.is_beyond(limit(10, Source::ControlGroup)));
+        assert!(!configured.is_beyond(limit(9, Source::Machine)));
+        assert!(!limit(10, Source::Tried).is_beyond(limit(9, Source::ControlGroup)));
     }
 
     #[test]

@@ -77,6 +77,14 @@ pub fn tell(plan: &Plan) {
         terms = plan.compact(),
         "the load line, in bytes"
     );
+    let detected = budget::limit::detect();
+    if plan.limit.is_beyond(detected) {
+        tracing::warn!(
+            configured = plan.limit.bytes,
+            control_group = detected.bytes,
+            "MEMORY_LIMIT is above the limit that the kernel enforces"
+        );
+    }
 }
 
 #[cfg(test)]
