@@ -39,7 +39,8 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
 
     let mut busy = service.client().await;
     busy.request(&Request::post("/v1/files?name=a", "hello").body("hell")).await.unwrap();
-    eventually("it is in flight", async || service.staged() == 1).await;
+    let buffers = &service.app.upload_limits.buffers;
+    eventually("it is in flight", async || buffers.free() == 2 && service.staged() == 1).await;
     let during = memory(&service).await;
     assert_eq!(term(&during, "uploads"), [3, 1, 1]);
     assert_eq!(term(&during, "upload buffers"), [3, 1, 1]);

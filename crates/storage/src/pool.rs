@@ -29,7 +29,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that has answered the ping of its release so shortly ago is not asked
-/// again before its next use: each page of an export takes one afresh. One that dies
+/// again before its next use: an export takes one afresh for each query. One that dies
 /// meanwhile fails its query, and the client is told 503; one that died before is
 /// replaced unseen. Held by `tests/http`: database.
 pub const FRESH: Duration = Duration::from_secs(1);
