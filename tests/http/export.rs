@@ -236,7 +236,7 @@ async fn a_fast_export_gives_others_their_turn(database: PgPool) {
             }
         }
     };
-    // There are 48 turns and more; with all that a number of 16 bits can ask for, 2.
+    // There are 55 turns and more; with all that a number of 16 bits can ask for, 2.
     assert!(answered >= 20, "{answered} in all the time");
     assert_eq!(exported.text().lines().count(), 100_000);
     rows::clear(&database).await;

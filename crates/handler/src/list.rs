@@ -27,6 +27,7 @@ const MAX_LIMIT: u16 = 100;
 /// one: less than what a permit pays for ([`crate::pages::cost`]). Held by the memory
 /// test `list`.
 const PAGE: usize = 32 * 1024;
+const _: () = assert!(page::cost(1, PAGE) <= crate::pages::cost());
 
 /// The query of a list.
 #[derive(Debug, Deserialize)]

@@ -31,17 +31,18 @@ use uuid::Uuid;
 
 use crate::page::{self, Form};
 
-/// A page's buffer, in bytes: some 100 records with names of usual length.
-pub const PAGE: usize = 24 * 1024;
+/// A page's buffer, in bytes: some 70 records with names of usual length. Two of them,
+/// with what reads them, are no more than a list's one.
+pub const PAGE: usize = 16 * 1024;
 
 /// Rows asked of the database at once, usually: as many as fill a page.
-const FEW: u16 = 96;
+const FEW: u16 = 64;
 
 /// Rows asked of the database at once for a client that has taken the pages before, in
 /// one export at a time ([`ahead`]). Then the connection goes back, and who waits for one
 /// has it: in 5 ms, or in 0.6 s where the client takes each page just in time. Held by
 /// `tests/http`: export.
-const MANY: u16 = 2048;
+const MANY: u16 = 1792;
 
 /// The longest row as Postgres sends it, in bytes: a name and a type of 255, and what is
 /// of one length.
@@ -52,7 +53,7 @@ const WIRE_ROW: usize = 2 * 255 + 160;
 pub const PLACES: usize = 2;
 
 /// How long a connection waits for a client that is to take a page. Who reads faster
-/// than a page in this time (2.4 MB/s) is as good as there; who does not, is not waited
+/// than a page in this time (1.6 MB/s) is as good as there; who does not, is not waited
 /// for. Held by `tests/http`: export.
 const KEPT: Duration = Duration::from_millis(10);
 
@@ -70,7 +71,7 @@ pub fn ahead() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(1))
 }
 
-/// The bytes that the kernel may hold for who reads ahead, for [`KEPT`] and as long as it
+/// The bytes that the kernel may hold for who reads ahead, for 10 ms and as long as it
 /// takes to read them.
 #[must_use]
 pub const fn ahead_cost() -> usize {
