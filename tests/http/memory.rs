@@ -29,7 +29,9 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
     let flags = ["--max-uploads", "3", "--memory-limit", "64MiB"];
     let service = Service::start(&database, &flags).await;
     let before = memory(&service).await;
-    for name in ["requests", "uploads", "upload buffers", "downloads", "pages", "encoders"] {
+    for name in
+        ["requests", "uploads", "upload buffers", "downloads", "pages", "rows ahead", "encoders"]
+    {
         assert_eq!(term(&before, name)[1..], [0, 0], "{name}");
     }
     for name in ["base", "threads", "cache", "audit queue", "rate limit", "log"] {

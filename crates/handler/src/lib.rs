@@ -82,7 +82,7 @@ pub struct App {
     /// Requests in flight: a permit pays for [`admission::cost`].
     pub requests: Arc<Permits>,
     /// Held by the export that reads ahead: see [`pages::ahead`].
-    pub ahead: Arc<Semaphore>,
+    pub ahead: Arc<Permits>,
     /// Lists and exports in flight: a permit pays for [`pages::cost`].
     pub pages: Arc<Permits>,
     /// Encoders in use: a permit pays for [`compression::cost`].

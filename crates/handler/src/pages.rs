@@ -30,6 +30,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::page::{self, Form};
+use crate::permits::Permits;
 
 /// A page's buffer, in bytes: some 70 records with names of usual length. Two of them,
 /// with what reads them, are no more than a list's one.
@@ -67,8 +68,8 @@ pub const fn cost() -> usize {
 /// Who may ask for many rows at once: one. What it has asked for stays in the kernel when
 /// its client stalls, until the connection is given back: [`ahead_cost`].
 #[must_use]
-pub fn ahead() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(1))
+pub fn ahead() -> Arc<Permits> {
+    Arc::new(Permits::new(1))
 }
 
 /// The bytes that the kernel may hold for who reads ahead, for 10 ms and as long as it
@@ -118,7 +119,7 @@ impl Pages {
     pub async fn begin(
         pool: &PgPool,
         tasks: &TaskTracker,
-        ahead: &Arc<Semaphore>,
+        ahead: &Arc<Permits>,
         form: impl Form + Copy + Send + Sync + 'static,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
@@ -178,7 +179,7 @@ impl Paying {
 /// Reads all pages after `after`.
 async fn read_all(
     pool: PgPool,
-    ahead: Arc<Semaphore>,
+    ahead: Arc<Permits>,
     after: Uuid,
     form: impl Form,
     paying: Paying,
@@ -188,8 +189,8 @@ async fn read_all(
     loop {
         let place = paying.place().await?;
         let connection = pool.acquire().await?;
-        let alone = ahead.try_acquire().ok().filter(|_| turn.is_prompt);
-        let rows = alone.as_ref().map_or(FEW, |_| MANY);
+        let alone = turn.is_prompt.then(|| ahead.clone().try_acquire_owned().ok()).flatten();
+        let rows = if alone.is_some() { MANY } else { FEW };
         // Boxed: the query in it is 15 KB, which a client that stalls need not cost.
         let read = Box::pin(turn.take(connection, rows, &form, &paying, place, &pages));
         match answered(read).await? {

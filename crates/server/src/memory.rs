@@ -51,6 +51,7 @@ impl Memory {
             }
             "downloads" => of(&app.downloads),
             "pages" => of(&app.pages),
+            "rows ahead" => of(&app.ahead),
             "encoders" => of(&app.encoders),
             // There from the beginning, or filled and not given back.
             _ => InUse { now: term.count, peak: term.count },

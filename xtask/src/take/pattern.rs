@@ -98,7 +98,7 @@ pub const ALL: &[Pattern] = &[
         name: "export",
         about: "keyset pages, as list and export send them: rows become bytes one by one",
         origin: "handler",
-        files: &["page.rs", "pages.rs", "shown.rs"],
+        files: &["page.rs", "pages.rs", "permits.rs", "shown.rs"],
         crates: &["storage", "streaming"],
         metrics: &["peak_slope", "peak_segment"],
         postgres: true,
