@@ -58,8 +58,9 @@ pub fn write(pattern: &Pattern, root: &Path, folder: &Path) -> Result<()> {
         out.copy_folder("migrations", "migrations")?;
     }
     if pattern.crates.contains(&"storage") {
-        // What its queries are checked against where there is no database.
-        out.copy_folder(".sqlx", ".sqlx")?;
+        // What its queries are checked against where there is no database. Beside it: it
+        // is no member of the workspace.
+        out.copy_folder(".sqlx", "crates/storage/.sqlx")?;
         out.write(".cargo/config.toml", "[env]\nSQLX_OFFLINE = \"true\"\n")?;
     }
     out.write("budgets.toml", &out.budgets(pattern)?)?;
