@@ -126,7 +126,7 @@ pub struct Config {
     pub upload_chunk: ByteSize,
 
     /// Buffers of uploads that are not there, which one that is may borrow: fewer trips
-    #[arg(long, env, global = true, default_value_t = 15, value_parser = any_count)]
+    #[arg(long, env, global = true, default_value_t = 5, value_parser = any_count)]
     pub upload_borrow: usize,
 
     /// A download's chunk, of which two are held at most
