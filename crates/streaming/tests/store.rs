@@ -209,6 +209,33 @@ async fn a_lent_buffer_is_back_before_its_borrower_waits_for_a_client() {
 }
 
 #[tokio::test]
+async fn a_borrower_that_never_pauses_makes_room_for_others() {
+    let (_folder, store) = store();
+    let limits = UploadLimits { max_size: u64::MAX, ..limits_with(4) };
+    let (buffers, came) = (limits.buffers.clone(), Arc::new(AtomicUsize::new(0)));
+    let (mut before, witness) = (0, came.clone());
+    let busy = frames(2_000_000, 700, End::Whole).map_frame(|frame| {
+        before += usize::from(came.load(Ordering::SeqCst) == 0);
+        frame
+    });
+    let other = async {
+        while buffers.free() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let body = frames(700, 700, End::Hangs).map_frame(move |frame| {
+            witness.fetch_add(1, Ordering::SeqCst);
+            frame
+        });
+        receive(&store, body, limits.clone(), ()).await
+    };
+    tokio::select! {
+        received = receive(&store, busy, limits.clone(), ()) => received.unwrap(),
+        _ = other => panic!("it hangs"),
+    };
+    assert!(before < 1000, "{before} of 2,858 frames came before the other had a buffer");
+}
+
+#[tokio::test]
 async fn one_alone_borrows_what_there_is_and_no_more_than_it_may() {
     let (_folder, store) = store();
     for (count, borrow, most) in [(1, 15, 1), (16, 0, 1), (16, 3, 4), (4, 15, 4), (16, 15, 16)] {

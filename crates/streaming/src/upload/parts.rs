@@ -14,8 +14,9 @@ use crate::{LocalStore, StagedFile};
 
 /// A staged file, and what is not yet in it.
 ///
-/// There is one buffer that is the upload's own: in `own`, in `part`, or away. All
-/// others are lent.
+/// It never holds less than one buffer, its own: in `part`, `away`, or `empty`. All
+/// others are lent; it keeps them from part to part while nobody else needs them, as
+/// memory that is freed and allocated for each part is twice resident for a while.
 pub(super) struct Parts<'a, G: Send + Sync + 'static> {
     store: &'a LocalStore,
     buffers: &'a Buffers,
@@ -24,7 +25,7 @@ pub(super) struct Parts<'a, G: Send + Sync + 'static> {
     pub staged: StagedFile<G>,
     // All but the last are full.
     part: Vec<Buffer>,
-    own: Option<Buffer>,
+    empty: Vec<Buffer>,
     hasher: Sha256,
     away: Option<Away>,
     lent_until: Option<Instant>,
@@ -39,8 +40,7 @@ struct Away {
 /// What comes back.
 struct Written {
     hasher: Sha256,
-    // The upload's own, if it was along.
-    own: Option<Buffer>,
+    empty: Vec<Buffer>,
 }
 
 impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
@@ -52,8 +52,8 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
         own: Buffer,
     ) -> Self {
         let hasher = Sha256::new();
-        let (part, own, away, lent_until) = (Vec::new(), Some(own), None, None);
-        Self { store, buffers, most_lent, staged, part, own, hasher, away, lent_until }
+        let (part, empty, away, lent_until) = (Vec::new(), vec![own], None, None);
+        Self { store, buffers, most_lent, staged, part, empty, hasher, away, lent_until }
     }
 
     /// Until when what is lent may wait for more bytes: then, [`Parts::settle`].
@@ -81,6 +81,7 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
             self.hand_over().await?;
         }
         self.come_back().await?;
+        self.empty.truncate(1);
         self.lent_until = None;
         Ok(())
     }
@@ -88,10 +89,10 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
     /// Writes what there is, and makes the file durable.
     pub async fn finish(mut self) -> io::Result<(StagedFile<G>, Digest)> {
         self.come_back().await?;
-        let Self { store, staged, part, hasher, own, .. } = self;
-        drop(own);
+        let Self { store, staged, part, hasher, empty, .. } = self;
+        drop(empty);
         let finish = move || {
-            let Written { hasher, .. } = write(part, hasher, &staged, false)?;
+            let Written { hasher, .. } = write(part, hasher, &staged)?;
             staged.file()?.sync_all()?;
             Ok((staged, hasher.finalize().into()))
         };
@@ -107,8 +108,8 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
     /// One that has room.
     async fn buffer(&mut self) -> io::Result<&mut Buffer> {
         while self.part.last().is_none_or(|last| last.room() == 0) {
-            if let Some(own) = self.own.take() {
-                self.part.push(own);
+            if let Some(empty) = self.empty.pop() {
+                self.part.push(empty);
             } else if let Some(lent) = self.borrow() {
                 self.part.push(lent);
                 self.lent_until.get_or_insert_with(|| Instant::now() + LINGER);
@@ -131,9 +132,8 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
     async fn hand_over(&mut self) -> io::Result<()> {
         self.come_back().await?;
         let (part, hasher) = (std::mem::take(&mut self.part), self.hasher.clone());
-        let (staged, has_own) = (self.staged.share(), self.own.is_none());
-        let buffers = part.len();
-        let write = self.store.begin(move || write(part, hasher, &staged, has_own));
+        let (staged, buffers) = (self.staged.share(), part.len());
+        let write = self.store.begin(move || write(part, hasher, &staged));
         self.away = Some(Away { buffers, write });
         self.lent_until = Some(Instant::now() + LINGER);
         Ok(())
@@ -144,28 +144,27 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
         let Some(away) = &mut self.away else { return Ok(()) };
         let written = LocalStore::done(&mut away.write).await;
         self.away = None;
-        let Written { hasher, own } = written?;
+        let Written { hasher, empty } = written?;
         self.hasher = hasher;
-        self.own = self.own.take().or(own);
+        self.empty.extend(empty);
+        if self.buffers.free() == 0 {
+            // Somebody may be waiting for its own.
+            self.empty.truncate(usize::from(self.part.is_empty()));
+        }
         Ok(())
     }
 }
 
-/// Hashes and writes; what is lent is free as soon as it is written. Blocks.
+/// Hashes and writes. Blocks.
 fn write<G: Send + Sync + 'static>(
-    part: Vec<Buffer>,
+    mut part: Vec<Buffer>,
     mut hasher: Sha256,
     staged: &StagedFile<G>,
-    has_own: bool,
 ) -> io::Result<Written> {
-    let mut own = None;
-    for mut buffer in part {
+    for buffer in &mut part {
         hasher.update(&buffer.bytes);
         staged.file()?.write_all(&buffer.bytes)?;
         buffer.bytes.clear();
-        if has_own && own.is_none() {
-            own = Some(buffer);
-        }
     }
-    Ok(Written { hasher, own })
+    Ok(Written { hasher, empty: part })
 }
