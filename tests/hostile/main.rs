@@ -10,6 +10,9 @@ mod content;
 mod gauge;
 mod load;
 mod planned;
+mod scene;
+mod storm;
+mod watch;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -23,6 +26,10 @@ fn main() -> std::process::ExitCode {
         Trial::test(
             "a_neighbour_makes_it_shed_and_not_die",
             gauge::sheds_for_a_neighbour_and_survives,
+        ),
+        Trial::test(
+            "it_survives_each_attack_and_all_at_once",
+            storm::survives_each_attack_and_all_at_once,
         ),
         Trial::test("the_naive_twin_is_killed_in_the_same_limit", planned::naive_twin_is_killed),
     ];

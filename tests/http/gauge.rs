@@ -92,11 +92,11 @@ async fn past_the_first_threshold_nothing_large_is_begun_and_connections_end(dat
     let service = Service::start(&database, &[]).await;
     rows::plant(&database, 50, "planted", "b").await;
     let file = service.store("a", content(50_000)).await;
-    read(&service, resident(84)).await;
+    read(&service, resident(91)).await;
     all_is_served(&service).await;
     let mut begun = begin(&service).await;
 
-    read(&service, resident(85)).await;
+    read(&service, resident(92)).await;
     for request in [Request::post(POST, "hello"), form(), gzip("/v1/files/export")] {
         let detail = problem(&last_of_its_connection(&service, request).await, 503, "busy");
         assert!(detail.contains("memory"), "{detail}");
@@ -124,9 +124,9 @@ async fn past_the_first_threshold_nothing_large_is_begun_and_connections_end(dat
     assert_eq!(begun.end().await.unwrap(), b"");
 
     // Not before the lower threshold.
-    read(&service, resident(80)).await;
+    read(&service, resident(90)).await;
     problem(&service.ask(Request::post(POST, "hello")).await, 503, "busy");
-    read(&service, resident(79)).await;
+    read(&service, resident(89)).await;
     all_is_served(&service).await;
     rows::remove(&database, 50, "planted").await;
     service.end().await;
@@ -156,9 +156,9 @@ async fn past_the_second_threshold_only_probes_are_answered(database: PgPool) {
     File::of(&begun.response(false).await.unwrap());
 
     // It ends as it began, a level at a time or at once.
-    read(&service, resident(90)).await;
+    read(&service, resident(92)).await;
     problem(&service.ask(Request::get(&file.record)).await, 503, "busy");
-    read(&service, resident(89)).await;
+    read(&service, resident(91)).await;
     assert_eq!(service.ask(Request::get(&file.record)).await.status, 200);
     problem(&service.ask(Request::post(POST, "hello")).await, 503, "busy");
     read(&service, resident(97)).await;
@@ -174,13 +174,13 @@ async fn past_the_second_threshold_only_probes_are_answered(database: PgPool) {
 async fn each_change_is_counted_and_shown_in_metrics(database: PgPool) {
     let service = Service::start(&database, &[]).await;
     for (percent, level, changes) in [
-        (84, "normal", 0),
-        (86, "high", 1),
-        (84, "high", 1),
-        (86, "high", 1),
+        (91, "normal", 0),
+        (93, "high", 1),
+        (91, "high", 1),
+        (93, "high", 1),
         (96, "critical", 2),
         (94, "critical", 2),
-        (89, "high", 3),
+        (91, "high", 3),
         (70, "normal", 4),
         (99, "critical", 5),
     ] {

@@ -7,7 +7,7 @@
 //!
 //! **The pattern**: two levels, at the thresholds of Envoy's overload manager. Each
 //! begins at one threshold and ends at a lower one (hysteresis): what is refused at
-//! 85 % would else let the figure fall to 84 %, be accepted, and so on with each
+//! 92 % would else let the figure fall to 91 %, be accepted, and so on with each
 //! sample. Permits enforce; the gauge only backstops.
 //!
 //! **The bound**: [`HIGH`] and [`CRITICAL`]. Reading and judging cost no heap, however
@@ -22,16 +22,21 @@ pub struct Threshold {
     pub ends: u64,
 }
 
-/// Of [`Level::High`]. 85 % leaves 9.6 MiB of 64: what uploads, exports and encoders
-/// that were admitted may still come to, and some seconds of a leak. It ends 5 points
-/// lower: 3.2 MiB of 64, more than twenty uploads, so that no few of them
-/// make it flap. Held by `a_level_begins_at_one_threshold_and_ends_at_a_lower_one`,
-/// and over the wire by `tests/http` gauge.
-pub const HIGH: Threshold = Threshold { begins: 85, ends: 80 };
+/// Of [`Level::High`]. The plan may fill 90 % of the limit, and that load is never to be
+/// shed: it begins above, where Envoy ends keep-alive, and ends where the plan does. 92 %
+/// leaves 5.1 MiB of 64: what uploads, exports and encoders that were admitted may still
+/// come to, and some seconds of a leak; 2 points are 1.3 MiB of 64, eight uploads, so that
+/// no few of them make it flap. Held by
+/// `a_level_begins_at_one_threshold_and_ends_at_a_lower_one`, and over the wire by
+/// `tests/http` gauge.
+pub const HIGH: Threshold = Threshold { begins: 92, ends: 90 };
 
 /// Of [`Level::Critical`]. 95 % leaves 3.2 MiB of 64: enough to answer probes, and to
 /// let responses in flight end. Held as [`HIGH`] is.
-pub const CRITICAL: Threshold = Threshold { begins: 95, ends: 90 };
+pub const CRITICAL: Threshold = Threshold { begins: 95, ends: 92 };
+
+/// What the plan fills is below.
+const _: () = assert!(100 - crate::plan::SLACK_PERCENT <= HIGH.ends);
 
 /// How near it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,25 +174,25 @@ mod tests {
     fn a_level_begins_at_one_threshold_and_ends_at_a_lower_one() {
         // Rising.
         assert_eq!(
-            levels(&[0, 84, 85, 94, 95, 200]),
+            levels(&[0, 91, 92, 94, 95, 200]),
             [Normal, Normal, High, High, Critical, Critical]
         );
         // Falling.
         assert_eq!(
-            levels(&[95, 94, 90, 89, 80, 79]),
+            levels(&[95, 94, 92, 91, 90, 89]),
             [Critical, Critical, Critical, High, High, Normal]
         );
         // At once, past both.
-        assert_eq!(levels(&[99, 0, 99, 85, 79]), [Critical, Normal, Critical, High, Normal]);
+        assert_eq!(levels(&[99, 0, 99, 91, 89]), [Critical, Normal, Critical, High, Normal]);
     }
 
     #[test]
     fn what_flaps_around_a_threshold_changes_nothing() {
         let around = |one: u64, other: u64| [one, other].repeat(50);
-        assert!(levels(&around(83, 84)).iter().all(|level| *level == Normal));
-        assert!(levels(&around(85, 80)).iter().all(|level| *level == High));
-        assert!(levels(&around(86, 84)).iter().all(|level| *level == High));
-        assert!(levels(&around(95, 90)).iter().all(|level| *level == Critical));
+        assert!(levels(&around(90, 91)).iter().all(|level| *level == Normal));
+        assert!(levels(&around(92, 90)).iter().all(|level| *level == High));
+        assert!(levels(&around(93, 91)).iter().all(|level| *level == High));
+        assert!(levels(&around(95, 92)).iter().all(|level| *level == Critical));
         assert!(levels(&around(96, 94)).iter().all(|level| *level == Critical));
     }
 

@@ -3,8 +3,7 @@
 
 pub mod ground;
 pub mod load;
-pub mod postgres;
 
 pub use ground::Ground;
 pub use load::{Load, Told};
-pub use postgres::Postgres;
+pub use tests::Postgres;

@@ -1,4 +1,5 @@
 //! A Postgres that a test may stop, stall and start again.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use devdb::{Cluster, Purpose};
 const DATABASE: &str = "app";
 
 /// A private Postgres. Its data goes with it.
+#[derive(Debug)]
 pub struct Postgres {
     cluster: Option<Cluster>,
     base: PathBuf,
@@ -17,9 +19,13 @@ pub struct Postgres {
 
 impl Postgres {
     /// Starts one, named after the test.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[must_use]
     pub fn start(name: &str) -> Self {
         // Short enough for a socket, and where Postgres's user may go.
-        let base = PathBuf::from(format!("/tmp/faults-{name}-{}", std::process::id()));
+        let base = PathBuf::from(format!("/tmp/test-{name}-{}", std::process::id()));
         let mut postgres = Self { cluster: None, base };
         postgres.start_again();
         postgres.cluster().create_database(DATABASE).unwrap();
@@ -27,16 +33,26 @@ impl Postgres {
     }
 
     /// The URL of its database.
+    ///
+    /// # Panics
+    /// Where it was stopped.
+    #[must_use]
     pub fn url(&self) -> String {
         self.cluster().url(DATABASE)
     }
 
     /// Shuts it down: its connections are closed, its socket is gone.
+    ///
+    /// # Panics
+    /// Where it does not end.
     pub fn stop(&mut self) {
         self.cluster.take().unwrap().stop().unwrap();
     }
 
     /// Starts it with what is in it.
+    ///
+    /// # Panics
+    /// Where it does not start.
     pub fn start_again(&mut self) {
         let started = Cluster::start_in(&self.base, Purpose::Dev, &mut |_| {});
         self.cluster = Some(started.unwrap());
@@ -44,6 +60,10 @@ impl Postgres {
 
     /// Stops the clock for all of its processes: they take connections and bytes,
     /// and answer nothing.
+    ///
+    /// # Panics
+    /// Where the system can't.
+    #[must_use]
     pub fn stall(&self) -> Stalled {
         let file = self.cluster().data_dir().join("postmaster.pid");
         let text = fs::read_to_string(file).unwrap();
@@ -69,6 +89,7 @@ impl Drop for Postgres {
 }
 
 /// Processes that stand still. They go on when it is dropped.
+#[derive(Debug)]
 pub struct Stalled(Vec<String>);
 
 impl Drop for Stalled {

@@ -1,0 +1,95 @@
+//! Where clients meet the service, and what they were told.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::{Client, Request};
+
+/// What an attack has for a target, and the answers that it got.
+pub struct Field {
+    pub address: SocketAddr,
+    /// A record.
+    pub record: String,
+    /// 64 MiB of content.
+    pub content: String,
+    /// When it ends.
+    pub until: Instant,
+    tally: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// In the place of a status: the connection ended without an answer.
+pub const CLOSED: u16 = 0;
+
+/// The first of the addresses that attackers pretend to have; the next one each time.
+static FORGED: AtomicU32 = AtomicU32::new(0x0a00_0000);
+
+/// An address that nobody has had before.
+pub fn forged() -> String {
+    Ipv4Addr::from(FORGED.fetch_add(1, Ordering::Relaxed)).to_string()
+}
+
+impl Field {
+    pub fn new(address: SocketAddr, record: &str, length: Duration) -> Self {
+        let content = format!("{record}/content");
+        let until = Instant::now() + length;
+        let tally = Mutex::default();
+        Self { address, record: record.to_owned(), content, until, tally }
+    }
+
+    /// Whether it goes on.
+    pub fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// Until it ends.
+    pub async fn rest(&self) {
+        tokio::time::sleep_until(self.until.into()).await;
+    }
+
+    pub fn count(&self, status: u16) {
+        *self.tally.lock().unwrap().entry(status).or_default() += 1;
+    }
+
+    /// How many got which status.
+    pub fn tally(&self) -> BTreeMap<u16, u64> {
+        self.tally.lock().unwrap().clone()
+    }
+
+    /// A connection whose client reads little at a time. None where there is none now.
+    pub async fn connect(&self) -> Option<Client> {
+        let client = Client::connect_narrow(self.address, 16 << 10).await;
+        if client.is_err() {
+            self.count(CLOSED);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        client.ok()
+    }
+
+    /// Sends a request by an address of its own, and reads no further than the head of
+    /// the answer. None where there is no such.
+    pub async fn begin(&self, client: &mut Client, request: Request) -> Option<u16> {
+        let request = request.field("x-forwarded-for", forged());
+        let answer = async {
+            client.request(&request).await?;
+            client.head().await
+        };
+        self.note(answer.await.map(|head| head.status))
+    }
+
+    /// Sends a request by an address of its own on a connection of its own, and reads
+    /// the answer.
+    pub async fn ask(&self, request: Request) {
+        let Some(mut client) = self.connect().await else { return };
+        let request = request.field("x-forwarded-for", forged());
+        self.note(client.exchange(&request).await.map(|answer| answer.status));
+    }
+
+    pub fn note(&self, status: io::Result<u16>) -> Option<u16> {
+        self.count(*status.as_ref().unwrap_or(&CLOSED));
+        status.ok()
+    }
+}

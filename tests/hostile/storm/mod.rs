@@ -1,0 +1,233 @@
+//! Each attack alone beside good clients, then all at once with a database that stalls
+//! and goes: one server, in one limit, lives through all of it.
+//!
+//! What attackers may be told is beside each attack ([`attacks::ATTACKS`]).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use budget::Mib;
+use libtest_mimic::Failed;
+use tests::Postgres;
+
+mod attacks;
+mod field;
+mod good;
+
+use attacks::{ATTACKS, Attack};
+use field::{CLOSED, Field};
+use good::Outcome;
+
+use crate::content::BLOCK;
+use crate::load;
+use crate::planned::PROBE;
+use crate::scene::{Ground, Scene};
+use crate::watch::{Watch, sample, signed};
+
+/// How long each attack goes on alone, and all together.
+const ALONE: Duration = Duration::from_secs(6);
+const TOGETHER: Duration = Duration::from_secs(30);
+
+/// Good clients, each with one request at a time.
+const GOOD: u8 = 4;
+
+/// What good clients must have served, in requests a second, each attack alone: that a
+/// place is theirs now and then, though attackers come by the hundred and ask for all.
+/// An idle machine serves some hundreds.
+const LEAST_ALONE: f64 = 2.0;
+
+/// As [`LEAST_ALONE`], with all attacks at once and a database that is away for a third
+/// of the time.
+const LEAST_TOGETHER: f64 = 0.5;
+
+/// Until all that attackers held is given back: the longest deadline that is set here.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// What the live heap may be above what it was before the attack, in bytes, when all is
+/// over: half of a connection's buffers each.
+const LEFT: u64 = 512 << 10;
+
+/// Deadlines that a test can wait for. The rest is as it comes, behind one proxy.
+const ARGUMENTS: [&str; 7] = [
+    "--trusted-proxies=1",
+    "--header-timeout=3s",
+    "--first-byte-timeout=3s",
+    "--idle-timeout=10s",
+    "--write-timeout=5s",
+    "--upload-timeout=5s",
+    "--pool-timeout=500ms",
+];
+
+pub fn survives_each_attack_and_all_at_once() -> Result<(), Failed> {
+    let mut postgres = Postgres::start("storm");
+    let ground = Ground::with(postgres.url());
+    ground.plant(20_000);
+    let mut scene = Scene::start(ground, &ARGUMENTS);
+    let (head, record) = load::upload(scene.target.address, (64 << 20) / BLOCK as u64)?;
+    assert_eq!(head.status, 201, "{record}");
+    let record = head.header("location").unwrap().to_owned();
+
+    println!("{}", Row::TITLE);
+    for attack in &ATTACKS {
+        let row = Row::of(&mut scene, attack.name, &[*attack], &record, ALONE, || {})?;
+        row.judge(&scene, LEAST_ALONE)?;
+    }
+    let database_goes = || {
+        thread::sleep(TOGETHER / 3);
+        let stalled = postgres.stall();
+        thread::sleep(TOGETHER / 6);
+        drop(stalled);
+        postgres.stop();
+        thread::sleep(TOGETHER / 6);
+        postgres.start_again();
+    };
+    let row = Row::of(&mut scene, "all at once", &ATTACKS, &record, TOGETHER, database_goes)?;
+    row.judge(&scene, LEAST_TOGETHER)?;
+
+    assert_eq!(scene.metric("overload_changes_total")?, 0, "the gauge spoke");
+    let Scene { target, ground, .. } = scene;
+    let status = target.stop();
+    assert!(status.success(), "it ended with {status}");
+    assert_eq!(ground.staged(), 0, "staged files are left");
+    Ok(())
+}
+
+/// What became of one attack.
+struct Row {
+    name: &'static str,
+    watch: Watch,
+    outcome: Arc<Outcome>,
+    length: Duration,
+    /// Statuses that no attacker was to be told.
+    untold: Vec<String>,
+    refused: u64,
+    served: u64,
+    /// The live heap after it, above what it was before, in bytes.
+    left: i64,
+}
+
+impl Row {
+    const TITLE: &'static str = "\
+| attack | ceiling | peak | in use | residual | sockets' | slowest probe | attackers refused, served | good: refused, served | a second | errors |\n\
+|---|---|---|---|---|---|---|---|---|---|---|";
+
+    /// Lets clients loose for `length`, with good ones beside them.
+    fn of(
+        scene: &mut Scene,
+        name: &'static str,
+        attacks: &[Attack],
+        record: &str,
+        length: Duration,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Self, Failed> {
+        at_rest(scene)?;
+        let before = sample(scene, Instant::now())?.live;
+        let outcome = Arc::new(Outcome::default());
+        let fields: Vec<_> = attacks
+            .iter()
+            .map(|attack| (attack, Arc::new(Field::new(scene.target.address, record, length))))
+            .collect();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let ((), watch) = Watch::during(scene, || {
+            let mut clients = Vec::new();
+            for (attack, field) in &fields {
+                let spawn = |_| runtime.spawn((attack.run)(field.clone()));
+                clients.extend((0..attack.clients).map(spawn));
+            }
+            for number in 0..GOOD {
+                let field = fields[0].1.clone();
+                clients.push(runtime.spawn(good::client(field, number, outcome.clone())));
+            }
+            meanwhile();
+            for client in clients {
+                runtime.block_on(client).unwrap();
+            }
+        });
+        drop(runtime);
+        let (mut untold, mut refused, mut served) = (Vec::new(), 0, 0);
+        for (attack, field) in fields {
+            for (status, count) in field.tally() {
+                if !attack.told.contains(&status) {
+                    untold.push(format!("{}: {count} x {status}", attack.name));
+                }
+                if status == CLOSED || status >= 400 {
+                    refused += count;
+                } else {
+                    served += count;
+                }
+            }
+        }
+        assert!(scene.target.alive(), "{name}: the server died");
+        at_rest(scene)?;
+        let left = sample(scene, Instant::now())?.live.cast_signed() - before.cast_signed();
+        Ok(Self { name, watch, outcome, length, untold, refused, served, left })
+    }
+
+    /// Shows it, and holds it to what was promised.
+    fn judge(&self, scene: &Scene, least: f64) -> Result<(), Failed> {
+        let Self { name, watch, .. } = self;
+        let served = self.outcome.served.load(Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "there are some thousands")]
+        let rate = served as f64 / self.length.as_secs_f64();
+        let errors = self.outcome.errors.lock().unwrap();
+        println!(
+            "| {name} | {} | {} | {} | {} | {} | {} ms | {}, {} | {}, {served} | {rate:.1} | {} |",
+            Mib(scene.plan.ceiling()),
+            Mib(watch.peak()),
+            Mib(watch.in_use()),
+            signed(watch.residual()),
+            signed(watch.unexplained_sockets()),
+            watch.probe.as_millis(),
+            self.refused,
+            self.served,
+            self.outcome.refused.load(Ordering::Relaxed),
+            errors.len(),
+        );
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        assert!(self.untold.is_empty(), "{name}: {:?}", self.untold);
+        let slack = scene.plan.slack().cast_signed();
+        assert!(watch.residual() <= slack, "{name}: over the load line");
+        assert!(watch.unexplained_sockets() <= 0, "{name}: sockets hold more than planned");
+        assert!(watch.failed_probes == 0, "{name}: {} probes failed", watch.failed_probes);
+        assert!(watch.probe <= PROBE, "{name}: a probe took {:?}", watch.probe);
+        assert!(rate >= least, "{name}: good clients had {rate:.1} requests a second");
+        assert!(self.left <= LEFT.cast_signed(), "{name}: {} of heap are left", signed(self.left));
+        if let Some(group) = &scene.group {
+            assert_eq!(group.killed()?, 0, "{name}: the kernel killed it");
+        }
+        assert_eq!(scene.metric("overload_changes_total")?, 0, "{name}: the gauge spoke");
+        Ok(())
+    }
+}
+
+/// Waits until nobody holds anything: permits, sockets, staged files.
+fn at_rest(scene: &Scene) -> Result<(), Failed> {
+    const HELD: [&str; 6] = ["requests", "uploads", "downloads", "pages", "rows ahead", "encoders"];
+    let begin = Instant::now();
+    loop {
+        let memory = scene.memory()?;
+        let held: Vec<_> = HELD.iter().filter(|name| memory.of(name).in_use > 0).collect();
+        let (connections, staged) = (memory.of("connections").in_use, scene.ground.staged());
+        let sockets = scene.sockets().unwrap_or(0);
+        // This one, and one that may not have been seen off yet.
+        if held.is_empty() && connections <= 2 && staged == 0 && sockets <= 256 << 10 {
+            // The gauge's next sample.
+            thread::sleep(Duration::from_millis(500));
+            return Ok(());
+        }
+        if begin.elapsed() > QUIET {
+            let text = format!(
+                "after {QUIET:?}: {held:?}, {connections} connections, {staged} staged files, \
+                 {sockets} B of sockets"
+            );
+            return Err(text.into());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
