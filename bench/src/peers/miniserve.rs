@@ -21,7 +21,8 @@ fn start(ground: &Ground) -> Result<Server> {
     let program = program("miniserve").context("miniserve is not here")?;
     let log = ground.own("logs")?.join("miniserve");
     Server::start(ground, program, &log, routes, |command, address| {
-        command.args(["--interfaces", "127.0.0.1", "--upload-files", "--overwrite-files"]);
+        command.args(["--interfaces", "127.0.0.1", "--upload-files"]);
+        command.args(["--on-duplicate-files", "overwrite"]);
         command.args(["--port", &address.port().to_string()]).arg(ground.served());
     })
 }
