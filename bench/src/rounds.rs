@@ -102,6 +102,9 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
         drop(server);
         return least(scenario, peer, ground).map(Some);
     }
+    if let Some(warm) = scenario.warm {
+        warm(&server)?;
+    }
     let before = server.usage();
     let begin = Instant::now();
     let Work { amount, mut latencies, held } = (scenario.run)(&server, ground)?;

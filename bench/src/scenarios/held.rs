@@ -25,6 +25,7 @@ pub const IDLE: Scenario = Scenario {
     unit: Unit::Held,
     reference: "",
     can: |routes| routes.small.is_some(),
+    warm: None,
     run: |server, _| {
         let request = server.get(server.routes.small.as_deref().context("nothing small")?);
         hold(server, 1_000, |client| client.get(&request).map(drop))
@@ -37,6 +38,7 @@ pub const IDLE_AFTER_UPLOAD: Scenario = Scenario {
     unit: Unit::Held,
     reference: "",
     can: |routes| routes.upload.is_some(),
+    warm: None,
     run: |server, _| {
         let pattern = noise(64 * 1024);
         let (before, after) = server.upload("idle.bin", UPLOADED)?;
@@ -57,6 +59,7 @@ pub const SLOW_UPLOAD: Scenario = Scenario {
     unit: Unit::Held,
     reference: "",
     can: |routes| routes.upload.is_some(),
+    warm: None,
     run: |server, _| {
         let pattern = noise(64 * 1024);
         let (before, _) = server.upload("slow.bin", UPLOADED)?;
@@ -73,6 +76,7 @@ pub const STALLED_READER: Scenario = Scenario {
     unit: Unit::Held,
     reference: "",
     can: |routes| routes.part.is_some(),
+    warm: None,
     run: |server, _| {
         let request = server.get(server.routes.part.as_deref().context("no such file")?);
         hold(server, 64, |client| {

@@ -30,6 +30,7 @@ pub const UPLOADS: Scenario = Scenario {
     unit: Unit::Least,
     reference: "",
     can: |routes| routes.upload.is_some(),
+    warm: None,
     run: |server, ground| upload(server, 8, ground.part),
 };
 
@@ -39,6 +40,7 @@ pub const DOWNLOADS: Scenario = Scenario {
     unit: Unit::Least,
     reference: "",
     can: |routes| routes.part.is_some(),
+    warm: None,
     run: |server, _| download(server, 32, server.routes.part.as_deref()),
 };
 

@@ -33,6 +33,8 @@ pub struct Scenario {
     pub reference: &'static str,
     /// Whether a server can do it.
     pub can: fn(&Routes) -> bool,
+    /// What is done once before, and not measured.
+    pub warm: Option<fn(&Server) -> Result<()>>,
     pub run: fn(&Server, &Ground) -> Result<Work>,
 }
 

@@ -18,6 +18,7 @@ pub const RANGES: Scenario = Scenario {
     unit: Unit::Requests,
     reference: "nginx",
     can: |routes| routes.ranges && routes.part.is_some(),
+    warm: None,
     run: |server, ground| {
         let path = server.routes.part.as_deref().context("no such file")?;
         // A step that has no divisor with the file in common visits all of it.
@@ -36,6 +37,7 @@ pub const RECORD: Scenario = Scenario {
     unit: Unit::Requests,
     reference: "axum, streamed",
     can: |routes| routes.json.is_some(),
+    warm: None,
     run: |server, _| {
         let path = server.routes.json.as_deref().context("no such document")?;
         ask(server, 32, 2_000, &[server.get(path)])
@@ -48,6 +50,7 @@ pub const PAGE: Scenario = Scenario {
     unit: Unit::Requests,
     reference: "ours",
     can: |routes| routes.page.is_some(),
+    warm: None,
     run: |server, _| {
         let path = server.routes.page.as_deref().context("no such page")?;
         ask(server, 8, 200, &[server.get(path)])
@@ -60,6 +63,7 @@ pub const EXPORT: Scenario = Scenario {
     unit: Unit::Requests,
     reference: "psql COPY",
     can: |routes| routes.export.is_some(),
+    warm: None,
     run: |server, ground| {
         let path = server.routes.export.as_deref().context("no export")?;
         let mut client = Client::connect(server.address)?;

@@ -20,6 +20,7 @@ pub const UPLOAD: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.upload.is_some(),
+    warm: None,
     run: |server, ground| upload(server, 1, ground.large),
 };
 
@@ -29,6 +30,7 @@ pub const UPLOADS: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.upload.is_some(),
+    warm: None,
     run: |server, ground| upload(server, 8, ground.part),
 };
 
@@ -38,6 +40,7 @@ pub const FORM: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: "axum, streamed",
     can: |routes| routes.form.is_some(),
+    warm: None,
     run: |server, ground| {
         let form = server.form("form.bin", ground.large)?;
         crowd(1, |_, _| send(server, &form, ground.large))?;
@@ -47,19 +50,21 @@ pub const FORM: Scenario = Scenario {
 
 pub const DOWNLOAD: Scenario = Scenario {
     name: "1 download",
-    about: "one large file out of the page cache",
+    about: "one large file out of the page cache, for the second time",
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),
+    warm: Some(|server| download(server, 1, server.routes.large.as_deref()).map(drop)),
     run: |server, _| download(server, 1, server.routes.large.as_deref()),
 };
 
 pub const DOWNLOADS: Scenario = Scenario {
     name: "32 downloads",
-    about: "one file out of the page cache, to 32 clients at once",
+    about: "one file out of the page cache, to 32 clients at once, for the second time",
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.part.is_some(),
+    warm: Some(|server| download(server, 1, server.routes.part.as_deref()).map(drop)),
     run: |server, _| download(server, 32, server.routes.part.as_deref()),
 };
 
@@ -69,6 +74,7 @@ pub const COLD: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),
+    warm: None,
     run: |server, ground| {
         forget(&ground.served())?;
         forget(&ground.content())?;
