@@ -93,14 +93,16 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
     let sum = |terms: &[Term]| terms.iter().map(Term::bytes).sum::<u64>();
     let (resident, sockets) = (watch.most(|at| at.resident), watch.most(|at| at.sockets));
     let residual = resident.cast_signed() - sum(&process).cast_signed();
-    let unexplained = sockets.cast_signed() - sum(&kernel).cast_signed();
+    // What is on its way to 24 clients who read is in nobody's unit; idle connections
+    // have places for more.
+    let beyond = sockets.cast_signed() - sum(&kernel).cast_signed();
     let moved = (counts.uploads + downloads) as u64 * BLOCKS * BLOCK as u64;
     #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
     let rate = moved as f64 / f64::from(1 << 20) / seconds;
     println!(
         "{} uploads, {downloads} downloads, {STALLED} stalled readers, {rest} idle connections, {seconds:.1} s, {rate:.0} MiB/s\n\
          resident {} (of it anonymous {}), terms in use {}, residual {}, slack {}\n\
-         sockets {}, terms in use {}, residual {}\n\
+         sockets {}, terms in use {}, beyond them {}\n\
          slowest probe {:?}, failed probes {}",
         counts.uploads,
         Mib(resident),
@@ -110,7 +112,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         Mib(scene.plan.slack()),
         Mib(sockets),
         Mib(sum(&kernel)),
-        signed(unexplained),
+        signed(beyond),
         watch.probe,
         watch.failed_probes,
     );
@@ -118,8 +120,8 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         assert_eq!(group.killed().unwrap(), 0);
     }
     let slack = scene.plan.slack().cast_signed();
-    assert!(residual <= slack, "over the load line by {}", signed(residual));
-    assert!(unexplained <= 0, "sockets hold {} more than planned", signed(unexplained));
+    assert!(residual + beyond.max(0) <= slack, "over the load line by {}", signed(residual));
+    assert!(watch.unexplained_sockets() <= 0, "sockets hold more than planned");
     assert_eq!(scene.metric("overload_changes_total")?, 0, "the gauge spoke");
     assert_eq!((watch.failed_probes, watch.failed_public), (0, 0));
     assert!(watch.probe <= PROBE, "a probe took {:?}", watch.probe);

@@ -172,8 +172,10 @@ pub struct Memory {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Used {
     pub name: String,
+    pub count: u64,
     pub in_use: u64,
     pub kind: String,
+    pub bytes: u64,
     pub bytes_in_use: u64,
 }
 

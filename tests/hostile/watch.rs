@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use budget::Mib;
 
 use crate::load::{self, connect, get};
-use crate::scene::{Memory, Scene, value};
+use crate::scene::{Memory, Scene, Used, value};
 
 /// From one sample to the next.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -92,6 +92,12 @@ impl Watch {
     /// The most that the plan has for what was in use, of process and kernel.
     pub fn in_use(&self) -> u64 {
         self.most(|sample| sample.memory.in_use(false) + sample.memory.in_use(true))
+    }
+
+    /// The first term of which more was in use than there is.
+    pub fn exceeded(&self) -> Option<&Used> {
+        let mut terms = self.samples.iter().flat_map(|sample| &sample.memory.terms);
+        terms.find(|term| term.in_use > term.count)
     }
 
     /// What the plan does not explain at the worst moment, in bytes: resident memory

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use budget::Figures;
 use handler::Permits;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tests::{Client, Request};
 
 use crate::rig::{Service, content, eventually, problem};
+
+/// What the gauge reads, in bytes.
+const RESIDENT: u64 = 40 << 20;
 
 async fn memory(service: &Service) -> Value {
     let mut client = Client::connect(service.admin).await.unwrap();
@@ -28,6 +32,7 @@ fn term(memory: &Value, name: &str) -> [u64; 3] {
 async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgPool) {
     let flags = ["--max-uploads", "3", "--memory-limit", "64MiB"];
     let service = Service::start(&database, &flags).await;
+    *service.figures.lock().unwrap() = Figures { resident: Some(RESIDENT), ..Figures::default() };
     let before = memory(&service).await;
     for name in
         ["requests", "uploads", "upload buffers", "downloads", "pages", "rows ahead", "encoders"]
@@ -54,6 +59,10 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
 
     // What is more in use is what the terms say of it.
     let member = |memory: &Value, name: &str| memory[name].as_u64().unwrap();
+    let bytes = |memory: &Value, name: &str| {
+        let mut terms = memory["terms"].as_array().unwrap().iter();
+        member(terms.find(|term| term["name"] == name).unwrap(), "bytes_in_use")
+    };
     let sum = |memory: &Value| {
         let terms = memory["terms"].as_array().unwrap().iter();
         terms.map(|term| term["bytes_in_use"].as_u64().unwrap()).sum::<u64>()
@@ -63,9 +72,15 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
         assert!(member(memory, "in_use") <= member(memory, "ceiling"));
         assert!(member(memory, "ceiling") + member(memory, "slack") <= member(memory, "limit"));
         assert_eq!(memory["limit_by"], "MEMORY_LIMIT");
-        let resident = memory["measured"]["resident"].as_u64();
-        assert_eq!(resident.is_some(), cfg!(target_os = "linux"));
-        assert_eq!(memory["residual"].is_i64(), resident.is_some());
+        let measured = json!({"live_heap": null, "resident": RESIDENT, "group": null});
+        assert_eq!(memory["measured"], measured);
+        let sockets = ["sockets, received", "sockets, unsent", "rows ahead"];
+        let terms = memory["terms"].as_array().unwrap().iter();
+        let kernel = terms.filter(|term| term["kind"] == "kernel");
+        let kernel: Vec<_> = kernel.map(|term| term["name"].as_str().unwrap()).collect();
+        assert_eq!(kernel, sockets);
+        let explained = sockets.iter().fold(sum(memory), |rest, name| rest - bytes(memory, name));
+        assert_eq!(memory["residual"], RESIDENT.cast_signed() - explained.cast_signed());
     }
     assert!(member(&during, "in_use") > member(&before, "in_use"));
 

@@ -32,7 +32,23 @@ fn start(ground: &Ground) -> Result<Server> {
         psql::plant(ground)?;
         STORED.get_or_init(|| stored)
     };
+    forget(ground, stored)?;
     launch(ground, routes(Some(stored)))
+}
+
+/// Removes what was received before, and what was not, in a limit too small: else a run
+/// takes tens of GiB.
+fn forget(ground: &Ground, stored: &[String; 2]) -> Result<()> {
+    for folder in ["content", "staging"] {
+        for entry in fs::read_dir(ground.content().join(folder))? {
+            let path = entry?.path();
+            let id = path.file_name().unwrap_or_default().to_string_lossy();
+            if !stored.iter().any(|record| record.ends_with(&*id)) {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn routes(stored: Option<&[String; 2]>) -> Routes {

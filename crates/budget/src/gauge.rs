@@ -13,6 +13,8 @@
 //! **The bound**: [`HIGH`] and [`CRITICAL`]. Reading and judging cost no heap, however
 //! often: held by the memory test `gauge`.
 
+use serde::Serialize;
+
 /// Where a level begins and where it ends, in percent of the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
@@ -63,7 +65,7 @@ impl Level {
 }
 
 /// What is in use, as far as it can be told. What can't is not judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// What the program has asked of its allocator and not given back, in bytes.
     pub live_heap: Option<u64>,
@@ -74,7 +76,7 @@ pub struct Figures {
 }
 
 /// What a control group is charged that the kernel can't take back, and its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Charge {
     /// All but page cache, in bytes: that of every process in it, and in version 2 of
     /// their sockets.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Kind, Plan, Term};
+use crate::{Figures, Kind, Plan, Term};
 
 /// A plan, to be written as JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -54,8 +54,8 @@ impl Plan {
         }
     }
 
-    /// The plan beside what is `in_use` of each term, and what the process holds.
-    pub fn beside(&self, resident: Option<u64>, in_use: impl Fn(&Term) -> InUse) -> MemoryReport {
+    /// The plan beside what is `in_use` of each term, and what was measured.
+    pub fn beside(&self, measured: Figures, in_use: impl Fn(&Term) -> InUse) -> MemoryReport {
         let terms: Vec<_> = self.terms.iter().map(|term| used(term, in_use(term))).collect();
         let sum = |terms: &[UsedTerm], is: fn(Kind) -> bool| {
             terms
@@ -67,13 +67,15 @@ impl Plan {
         let in_process = sum(&terms, |kind| kind != Kind::Kernel);
         MemoryReport {
             in_use: in_process.saturating_add(sum(&terms, |kind| kind == Kind::Kernel)),
-            residual: resident.map(|resident| signed(resident).saturating_sub(signed(in_process))),
+            residual: measured
+                .resident
+                .map(|resident| signed(resident).saturating_sub(signed(in_process))),
             terms,
             ceiling: self.ceiling(),
             slack: self.slack(),
             limit: self.limit.bytes,
             limit_by: self.limit.source.to_string(),
-            measured: Measured { resident },
+            measured,
         }
     }
 }
@@ -102,20 +104,12 @@ pub struct MemoryReport {
     pub limit_by: String,
     /// All terms, as far as they are in use.
     pub in_use: u64,
-    /// What was measured.
-    pub measured: Measured,
+    /// What was measured; what can't be told is null.
+    pub measured: Figures,
     /// Resident memory without the terms in use, sockets left out of these: what the plan
     /// has not explained. Above the slack it is wrong; below 0, what is in use does not
     /// hold all that it may.
     pub residual: Option<i64>,
-}
-
-/// What the system says.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Measured {
-    /// What the process holds of the machine's memory; none where it can't be read (not
-    /// Linux).
-    pub resident: Option<u64>,
 }
 
 /// A term, and what is in use of it.
@@ -208,12 +202,13 @@ mod tests {
             "uploads" => InUse { now: 2, peak: 3 },
             _ => InUse { now: 4, peak: 4 },
         };
-        let report = plan(1200).beside(Some(380), in_use);
+        let resident = |resident| Figures { resident, ..Figures::default() };
+        let report = plan(1200).beside(resident(Some(380)), in_use);
         assert_eq!(report.in_use, 100 + 250 + 400);
         // The sockets are the kernel's.
         assert_eq!(report.residual, Some(380 - 100 - 250));
-        assert_eq!(plan(1200).beside(Some(300), in_use).residual, Some(-50));
-        assert_eq!(plan(1200).beside(None, in_use).residual, None);
+        assert_eq!(plan(1200).beside(resident(Some(300)), in_use).residual, Some(-50));
+        assert_eq!(plan(1200).beside(resident(None), in_use).residual, None);
         let uploads = serde_json::to_value(&report.terms[1]).unwrap();
         assert_eq!(
             uploads,

@@ -244,6 +244,7 @@ impl Application {
             plan: line.plan,
             app: app.clone(),
             connections: [connections.clone(), places.clone()],
+            figures: figures.clone(),
         };
         let more = memory::routes(memory).merge(metrics::routes(readings));
         let admin = Admin::start(admin_listener, app.clone(), places, more, buffers, settings);

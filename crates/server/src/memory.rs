@@ -7,6 +7,7 @@ use axum::{Json, Router};
 use budget::{InUse, MemoryReport, Plan, Term};
 use handler::{App, Permits};
 
+use crate::gauge::Source;
 use crate::registry::Connections;
 
 /// Where it is.
@@ -21,6 +22,8 @@ pub struct Memory {
     pub app: Arc<App>,
     /// Of both listeners.
     pub connections: [Arc<Connections>; 2],
+    /// What is measured.
+    pub figures: Source,
 }
 
 /// The route.
@@ -31,7 +34,7 @@ pub fn routes(memory: Memory) -> Router {
 
 impl Memory {
     fn report(&self) -> MemoryReport {
-        self.plan.beside(resident(), |term| self.in_use(term))
+        self.plan.beside(self.figures.read(), |term| self.in_use(term))
     }
 
     fn in_use(&self, term: &Term) -> InUse {
@@ -61,13 +64,4 @@ impl Memory {
 
 fn in_use(now: usize, peak: usize) -> InUse {
     InUse { now: now as u64, peak: peak as u64 }
-}
-
-/// What this process holds of the machine's memory, in bytes; None where the system does
-/// not say.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -126,6 +126,10 @@ fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
         heap("uploads", counts.uploads, upload, "--max-uploads", "memtest upload"),
         heap("upload buffers", counts.uploads, chunk, "--max-uploads", "memtest upload"),
         heap("downloads", counts.downloads, download, "--max-downloads", "memtest download"),
+        Term {
+            setting: None,
+            ..heap("verified", 1, streaming::verified::cost(), "", "streaming verified")
+        },
         heap("pages", counts.pages, handler::pages::cost(), "--max-pages", "memtest export"),
         Term {
             setting: None,

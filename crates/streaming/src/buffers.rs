@@ -22,6 +22,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// `crates/streaming/tests/store.rs`: lent buffers.
 pub const LINGER: Duration = Duration::from_millis(10);
 
+/// How long an upload's own buffer may wait for more bytes, before it is written as it is
+/// and its memory freed: a client that has stopped, for its link or on purpose, holds a
+/// place and no buffer. Held by `crates/streaming/tests/store.rs`: a pause.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
 /// So many buffers of one size. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Buffers {
@@ -80,21 +85,43 @@ impl Buffers {
 
     fn buffer(&self, permit: OwnedSemaphorePermit) -> Buffer {
         self.most.fetch_max(self.taken(), Ordering::Relaxed);
-        Buffer { bytes: Vec::with_capacity(self.size), _permit: permit }
+        Buffer { bytes: Vec::new(), size: self.size, _permit: permit }
     }
 }
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    /// No more than it has room for.
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    size: usize,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Buffer {
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many bytes more it takes.
     pub fn room(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
+        self.size - self.bytes.len()
+    }
+
+    /// Puts `bytes`, for which there is room, behind what is in it. The first allocate
+    /// all of it.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.bytes.reserve_exact(self.room());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Empties it, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Empties it, and frees its memory.
+    pub fn release(&mut self) {
+        self.bytes = Vec::new();
     }
 }

@@ -8,14 +8,14 @@
 //! where the page cache has it, else on the blocking pool. The guard rides in each
 //! chunk ([`paid()`]), so that it is released with the last byte, not with the body.
 //!
-//! A whole file is hashed as it is read. If it is not what was stored, its last chunk
-//! is never sent: bytes that were altered on disk can't look like a complete answer. Of
-//! a part the digest is not known.
+//! A whole file is hashed as it is read, unless it was a while ago ([`crate::verified`]).
+//! If it is not what was stored, its last chunk is never sent: bytes that were altered on
+//! disk can't look like a complete answer. Of a part the digest is not known.
 //!
 //! **Cancellation**: dropping the body closes the file, on the blocking pool; a
 //! read under way ends first, with its chunk and guard.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -23,6 +23,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(target_os = "linux")]
 use crate::cached::{self, Cached};
+use crate::verified::{Claim, Verified};
 use crate::{Digest, paid};
 
 /// What a download holds beside its chunks, in bytes: the body with its file
@@ -52,30 +54,40 @@ pub const fn cost(chunk: usize) -> usize {
 #[derive(Debug)]
 pub struct Content<G: Send + Sync + 'static> {
     file: File,
-    len: u64,
+    metadata: Metadata,
+    verified: Arc<Verified>,
     tasks: TaskTracker,
     guard: Arc<G>,
 }
 
 impl<G: Send + Sync + 'static> Content<G> {
-    pub(crate) fn open(path: &Path, tasks: TaskTracker, guard: G) -> io::Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        verified: Arc<Verified>,
+        tasks: TaskTracker,
+        guard: G,
+    ) -> io::Result<Self> {
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Self { file, len, tasks, guard: Arc::new(guard) })
+        let metadata = file.metadata()?;
+        Ok(Self { file, metadata, verified, tasks, guard: Arc::new(guard) })
     }
 
     /// Its size, in bytes, as the file system has it.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.len
+        self.metadata.len()
     }
 
     /// The bytes of `range` as a body, in chunks of `chunk` bytes. Where that is the
-    /// whole, it must have this `sha256`.
+    /// whole, it must have this `sha256`: it is hashed, or was a while ago.
     #[must_use]
     pub fn into_body(self, range: Range<u64>, chunk: usize, sha256: Digest) -> Download<G> {
-        let Self { file, len, tasks, guard } = self;
-        let check = (range == (0..len)).then(|| Check { hasher: Sha256::new(), sha256 });
+        let is_whole = range == (0..self.size());
+        let Self { file, metadata, verified, tasks, guard } = self;
+        let claim = Claim::new(&metadata, sha256);
+        let is_known = verified.holds(&claim, Instant::now());
+        let check = (is_whole && !is_known)
+            .then(|| Box::new(Check { hasher: Sha256::new(), sha256, claim, verified }));
         let tries = cfg!(target_os = "linux");
         let reader = Reader { file, offset: range.start, chunk, check, guard, tries };
         let remaining = range.end.saturating_sub(range.start);
@@ -110,7 +122,7 @@ struct Reader<G: Send + Sync + 'static> {
     offset: u64,
     chunk: usize,
     // Of a whole file.
-    check: Option<Check>,
+    check: Option<Box<Check>>,
     guard: Arc<G>,
     // Whether it is worth a try to read without the pool.
     tries: bool,
@@ -121,6 +133,9 @@ struct Reader<G: Send + Sync + 'static> {
 struct Check {
     hasher: Sha256,
     sha256: Digest,
+    // What is known when it is.
+    claim: Claim,
+    verified: Arc<Verified>,
 }
 
 impl<G: Send + Sync + 'static> Reader<G> {
@@ -159,11 +174,14 @@ impl<G: Send + Sync + 'static> Reader<G> {
         if let Some(check) = &mut self.check {
             check.hasher.update(&bytes);
             let is_last = remaining == bytes.len() as u64;
-            if is_last && check.hasher.finalize_reset()[..] != check.sha256[..] {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the content is not what was stored",
-                ));
+            if is_last {
+                if check.hasher.finalize_reset()[..] != check.sha256[..] {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the content is not what was stored",
+                    ));
+                }
+                check.verified.found(&check.claim, Instant::now());
             }
         }
         Ok(paid(bytes, self.guard.clone()))

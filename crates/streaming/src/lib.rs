@@ -24,6 +24,7 @@ pub mod quota;
 pub mod staged;
 pub mod store;
 pub mod upload;
+pub mod verified;
 pub mod walk;
 
 pub use buffers::Buffers;

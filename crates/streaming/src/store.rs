@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::quota::charge;
+use crate::verified::Verified;
 use crate::{Content, Quota, StagedFile};
 
 /// The quota where none is given, in percent of the file system that has the
@@ -38,6 +39,7 @@ pub const DEFAULT_SHARE: u64 = 90;
 pub struct LocalStore {
     folders: Arc<Folders>,
     quota: Quota,
+    verified: Arc<Verified>,
     tasks: TaskTracker,
 }
 
@@ -86,7 +88,8 @@ impl LocalStore {
         let [staging, content, quarantine, owner] =
             ["staging", "content", "quarantine", "database"].map(|name| root.join(name));
         let folders = Folders { staging, content, quarantine, owner };
-        Self { folders: Arc::new(folders), quota, tasks: TaskTracker::new() }
+        let (verified, tasks) = (Arc::default(), TaskTracker::new());
+        Self { folders: Arc::new(folders), quota, verified, tasks }
     }
 
     /// Makes the folder that of the database `owner`, if it is not another's;
@@ -169,8 +172,8 @@ impl LocalStore {
         guard: G,
     ) -> io::Result<Content<G>> {
         let path = self.path(key);
-        let tasks = self.tasks.clone();
-        self.blocking(move || Content::open(&path, tasks, guard)).await
+        let (verified, tasks) = (self.verified.clone(), self.tasks.clone());
+        self.blocking(move || Content::open(&path, verified, tasks, guard)).await
     }
 
     /// The size of the content of `key`, in bytes, by opening it as a download would.
@@ -179,8 +182,8 @@ impl LocalStore {
     /// # Errors
     /// `NotFound` where there is none.
     pub async fn size<G: Send + Sync + 'static>(&self, key: Uuid, guard: G) -> io::Result<u64> {
-        let (path, tasks) = (self.path(key), self.tasks.clone());
-        self.blocking(move || Ok(Content::open(&path, tasks, guard)?.size())).await
+        let (path, verified, tasks) = (self.path(key), self.verified.clone(), self.tasks.clone());
+        self.blocking(move || Ok(Content::open(&path, verified, tasks, guard)?.size())).await
     }
 
     /// Removes the content of `key`. Downloads that have it open go on. What

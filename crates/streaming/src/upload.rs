@@ -133,11 +133,11 @@ where
     let mut progress = 0;
 
     loop {
-        let lent = parts.lent_until().filter(|lent| *lent < window);
-        let frame = match timeout_at(lent.unwrap_or(window), body.frame()).await {
+        let until = parts.until().filter(|until| *until < window);
+        let frame = match timeout_at(until.unwrap_or(window), body.frame()).await {
             Ok(Some(frame)) => frame.map_err(|error| UploadError::Body(error.into()))?,
             Ok(None) => break,
-            Err(_) if lent.is_some() => {
+            Err(_) if until.is_some() => {
                 let pause = Instant::now();
                 parts.settle().await?;
                 window += pause.elapsed(); // what the disk takes is not the client's

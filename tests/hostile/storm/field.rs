@@ -14,8 +14,9 @@ pub struct Field {
     pub address: SocketAddr,
     /// A record.
     pub record: String,
-    /// 64 MiB of content.
+    /// Its content, and of how many blocks that is.
     pub content: String,
+    pub blocks: u64,
     /// When it ends.
     pub until: Instant,
     tally: Mutex<BTreeMap<u16, u64>>,
@@ -33,11 +34,11 @@ pub fn forged() -> String {
 }
 
 impl Field {
-    pub fn new(address: SocketAddr, record: &str, length: Duration) -> Self {
+    pub fn new(address: SocketAddr, record: &str, blocks: u64, length: Duration) -> Self {
         let content = format!("{record}/content");
         let until = Instant::now() + length;
         let tally = Mutex::default();
-        Self { address, record: record.to_owned(), content, until, tally }
+        Self { address, record: record.to_owned(), content, blocks, until, tally }
     }
 
     /// Whether it goes on.

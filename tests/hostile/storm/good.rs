@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tests::{Client, Request, Response};
 
 use super::field::Field;
+use crate::content::{BLOCK, block, number};
 
 /// What each stores at a time, in bytes: more than an upload's buffer.
 const SIZE: usize = 300_000;
@@ -28,14 +29,16 @@ pub struct Outcome {
     pub errors: std::sync::Mutex<Vec<String>>,
 }
 
-/// One client, with an address of its own. It stores a file, reads its record and its
-/// content, and removes it, over and over; what it is refused it asks again.
+/// One client, with an address of its own. Over and over it reads what is there; and it
+/// stores a file, reads its record and its content, and removes it.
 pub async fn client(field: Arc<Field>, number: u8, outcome: Arc<Outcome>) {
     let client = Good { field, number, outcome };
     let mut round = 0;
     while client.field.goes_on() {
-        if let Err(error) = client.round(round).await {
-            client.outcome.errors.lock().unwrap().push(format!("{error:#}"));
+        for result in [client.read(round).await, client.store(round).await] {
+            if let Err(error) = result {
+                client.outcome.errors.lock().unwrap().push(format!("{error:#}"));
+            }
         }
         round += 1;
     }
@@ -48,7 +51,28 @@ struct Good {
 }
 
 impl Good {
-    async fn round(&self, round: usize) -> Result<()> {
+    /// Reads a block of the shared content, its record, and a list; what is refused is
+    /// left out.
+    async fn read(&self, round: usize) -> Result<()> {
+        let mut expected = block();
+        let index = (round as u64 * 7 + u64::from(self.number)) % self.field.blocks;
+        number(&mut expected, index);
+        let first = index * BLOCK as u64;
+        let range = format!("bytes={first}-{}", first + BLOCK as u64 - 1);
+        let get = Request::get(&self.field.content).field("range", range);
+        if let Some(answer) = self.ask(&get, &[206]).await? {
+            ensure!(answer.body == expected, "another block came");
+        }
+        if let Some(answer) = self.ask(&Request::get(&self.field.record), &[200]).await? {
+            let size = format!("\"size\":{},", self.field.blocks * BLOCK as u64);
+            ensure!(answer.text().contains(&size), "another record came: {}", answer.text());
+        }
+        self.ask(&Request::get("/v1/files?limit=10"), &[200]).await?;
+        Ok(())
+    }
+
+    /// Stores a file, if it may; then it asks until it is served.
+    async fn store(&self, round: usize) -> Result<()> {
         let body: Vec<u8> = (0..SIZE).map(|at| (at * (7 + round) / 251).to_le_bytes()[0]).collect();
         let digest = Sha256::digest(&body);
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -57,41 +81,46 @@ impl Good {
         let Some(record) = stored.field("location") else { bail!("no location") };
         ensure!(stored.text().contains(&digest), "another content was stored: {}", stored.text());
 
-        let get = Request::get(record);
-        let Some(answer) = self.ask(&get, &[200]).await? else { return Ok(()) };
+        let Some(answer) = self.insist(&Request::get(record), &[200]).await? else { return Ok(()) };
         ensure!(answer.text() == stored.text(), "another record: {}", answer.text());
         let get = Request::get(format!("{record}/content"));
-        let Some(answer) = self.ask(&get, &[200]).await? else { return Ok(()) };
+        let Some(answer) = self.insist(&get, &[200]).await? else { return Ok(()) };
         ensure!(answer.body == body, "another content came");
-        let list = Request::get("/v1/files?limit=10");
-        let Some(_) = self.ask(&list, &[200]).await? else { return Ok(()) };
         // Where an answer was lost, it may be gone already.
-        self.ask(&Request::delete(record), &[204, 404]).await?;
+        self.insist(&Request::delete(record), &[204, 404]).await?;
         Ok(())
     }
 
     /// Asks until it is served. None where the time is over.
-    async fn ask(&self, request: &Request, expected: &[u16]) -> Result<Option<Response>> {
+    async fn insist(&self, request: &Request, expected: &[u16]) -> Result<Option<Response>> {
         while self.field.goes_on() {
-            if let Some(answer) = self.try_once(request.clone()).await {
-                match answer.status {
-                    429 | 503 => {}
-                    status if expected.contains(&status) => {
-                        self.outcome.served.fetch_add(1, Ordering::Relaxed);
-                        return Ok(Some(answer));
-                    }
-                    status => bail!("{}: {status} {}", request.method(), answer.text()),
-                }
+            if let Some(answer) = self.ask(request, expected).await? {
+                return Ok(Some(answer));
             }
-            self.outcome.refused.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(PAUSE).await;
         }
+        Ok(None)
+    }
+
+    /// Asks once. None where it is refused.
+    async fn ask(&self, request: &Request, expected: &[u16]) -> Result<Option<Response>> {
+        match self.answer(request.clone()).await {
+            Some(answer) if expected.contains(&answer.status) => {
+                self.outcome.served.fetch_add(1, Ordering::Relaxed);
+                return Ok(Some(answer));
+            }
+            Some(answer) if ![429, 503].contains(&answer.status) => {
+                bail!("{}: {} {}", request.method(), answer.status, answer.text())
+            }
+            _ => {}
+        }
+        self.outcome.refused.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
         Ok(None)
     }
 
     /// None where the connection is closed before an answer: at the cap it is one of
     /// those that have asked nothing yet.
-    async fn try_once(&self, request: Request) -> Option<Response> {
+    async fn answer(&self, request: Request) -> Option<Response> {
         let address = format!("192.0.2.{}", self.number);
         let mut client = Client::connect(self.field.address).await.ok()?;
         client.exchange(&request.field("x-forwarded-for", address)).await.ok()

@@ -8,8 +8,8 @@
 //! buffers of those that are not there; when there is none, the body waits.
 //!
 //! **The bound**: `streaming::upload::cost(chunk)`, whatever the body's size, or that of
-//! all the buffers together, for one that has them all; an aborted upload retains
-//! nothing, in memory or on disk.
+//! all the buffers together, for one that has them all; one that pauses has none; an
+//! aborted upload retains nothing, in memory or on disk.
 //!
 //! **The twin**: what axum's documentation shows first: the `Bytes` extractor,
 //! then `fs::write`.
@@ -30,6 +30,7 @@ use meter::{Report, Sample};
 use server::connection;
 use sha2::{Digest as _, Sha256};
 use storage::files::{self, NewFile};
+use streaming::buffers::PAUSE;
 use streaming::upload::{cost, receive};
 use streaming::{Buffers, UploadLimits};
 use uuid::Uuid;
@@ -39,7 +40,7 @@ use crate::rig::application::{HOST, Home, Rig};
 use crate::rig::content::Content;
 use crate::rig::frames::Meeting;
 use crate::rig::measure::{self, Subject};
-use crate::rig::{self, MIB, Operation, Service};
+use crate::rig::{self, Client, MIB, Operation, Service};
 
 pub const CASE: Case = Case {
     name: "upload",
@@ -66,6 +67,10 @@ async fn pattern(home: &Home) -> Result<Report> {
     let planned =
         connection::cost(buffer) + connection::busy_cost(buffer) + cost(limits.buffers.size());
     samples.push(in_flight.share_of("plan_share", planned));
+    samples.push(Sample::new(
+        "paused",
+        measure::held(&service, STOPS, |at| pause(&service, at)).await?,
+    ));
     rig.end().await;
     let rig = home.build(&[]).await?;
     for chunk in [16, 64, 256] {
@@ -148,6 +153,22 @@ fn abort(service: &Service) -> Operation {
         let mut client = call.begin();
         client.send(head.as_bytes()).await?;
         client.send_content(400 * 1024, MIB).await
+    })
+}
+
+/// Where a client pauses, in bytes of 1 MiB: with a buffer half full, and one just begun.
+const STOPS: [u64; 2] = [400 << 10, 513 << 10];
+
+/// A client that has sent so much, and then nothing for longer than a buffer waits.
+fn pause(service: &Service, at: u64) -> Operation<Client> {
+    let call = service.call();
+    let head = head(MIB);
+    Box::pin(async move {
+        let mut client = call.begin();
+        client.send(head.as_bytes()).await?;
+        client.send_content(at, MIB).await?;
+        tokio::time::sleep(PAUSE * 3 / 2).await;
+        Ok(client)
     })
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Digest;
-use crate::buffers::{Buffer, Buffers, LINGER};
+use crate::buffers::{Buffer, Buffers, LINGER, PAUSE};
 use crate::{LocalStore, StagedFile};
 
 /// A staged file, and what is not yet in it.
@@ -29,6 +29,7 @@ pub(super) struct Parts<'a, G: Send + Sync + 'static> {
     hasher: Sha256,
     away: Option<Away>,
     lent_until: Option<Instant>,
+    held_until: Option<Instant>,
 }
 
 /// What is being written.
@@ -52,13 +53,23 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
         own: Buffer,
     ) -> Self {
         let hasher = Sha256::new();
-        let (part, empty, away, lent_until) = (Vec::new(), vec![own], None, None);
-        Self { store, buffers, most_lent, staged, part, empty, hasher, away, lent_until }
+        Self {
+            store,
+            buffers,
+            most_lent,
+            staged,
+            part: Vec::new(),
+            empty: vec![own],
+            hasher,
+            away: None,
+            lent_until: None,
+            held_until: None,
+        }
     }
 
-    /// Until when what is lent may wait for more bytes: then, [`Parts::settle`].
-    pub fn lent_until(&self) -> Option<Instant> {
-        self.lent_until
+    /// Until when what is held may wait for more bytes: then, [`Parts::settle`].
+    pub fn until(&self) -> Option<Instant> {
+        self.lent_until.or(self.held_until)
     }
 
     /// Takes in `data`. Waits where there is no room until what is away is written:
@@ -67,15 +78,17 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
         while data.has_remaining() {
             let buffer = self.buffer().await?;
             let bytes = data.split_to(buffer.room().min(data.len()));
-            buffer.bytes.extend_from_slice(&bytes);
+            buffer.put(&bytes);
             if buffer.room() == 0 && self.part.len() == self.part_size() {
                 self.hand_over().await?;
             }
         }
+        self.held_until = Some(Instant::now() + PAUSE);
         Ok(())
     }
 
-    /// Writes what there is, and gives back what is lent.
+    /// Writes what there is, and gives back what is lent; after a [`PAUSE`] the memory of
+    /// its own buffer too, though not the buffer's place.
     pub async fn settle(&mut self) -> io::Result<()> {
         if !self.part.is_empty() {
             self.hand_over().await?;
@@ -83,6 +96,10 @@ impl<'a, G: Send + Sync + 'static> Parts<'a, G> {
         self.come_back().await?;
         self.empty.truncate(1);
         self.lent_until = None;
+        if self.held_until.is_some_and(|until| until <= Instant::now()) {
+            self.empty.iter_mut().for_each(Buffer::release);
+            self.held_until = None;
+        }
         Ok(())
     }
 
@@ -162,9 +179,9 @@ fn write<G: Send + Sync + 'static>(
     staged: &StagedFile<G>,
 ) -> io::Result<Written> {
     for buffer in &mut part {
-        hasher.update(&buffer.bytes);
-        staged.file()?.write_all(&buffer.bytes)?;
-        buffer.bytes.clear();
+        hasher.update(buffer.bytes());
+        staged.file()?.write_all(buffer.bytes())?;
+        buffer.clear();
     }
     Ok(Written { hasher, empty: part })
 }
