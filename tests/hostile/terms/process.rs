@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::stage::{Driven, Stage};
+use super::stage::{Driven, NOT_ASKED, Stage};
 use super::wire::{self, Wire};
 
 /// What each of several uploads at once stores, in bytes: more than it has buffers for.
@@ -49,7 +49,7 @@ pub fn base_and_threads(stage: &mut Stage) -> Result<Driven> {
         held: Box::new(statuses),
         driven: vec![("base", 1), ("threads", threads as u64)],
         beside: vec![],
-        told: "waits".to_owned(),
+        told: NOT_ASKED.to_owned(),
     })
 }
 
@@ -99,6 +99,6 @@ pub fn pool(stage: &mut Stage) -> Result<Driven> {
         held: Box::new(clients),
         driven: vec![("pooled connections", now - before)],
         beside: vec![],
-        told: "waits".to_owned(),
+        told: NOT_ASKED.to_owned(),
     })
 }

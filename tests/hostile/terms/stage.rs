@@ -25,6 +25,9 @@ const QUIET: Duration = Duration::from_secs(20);
 /// would move by hundreds of KiB with what each thread did last.
 const NOTHING_KEPT: (&str, &str) = ("_RJEM_MALLOC_CONF", "tcache:false");
 
+/// There is no place that one more client could ask for.
+pub const NOT_ASKED: &str = "-";
+
 /// Connections to the admin listener that a scenario may hold: all but the stage's own.
 pub const ADMIN: usize = server::admin::CONNECTIONS - 1;
 

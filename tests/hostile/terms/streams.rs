@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::LEAST;
-use super::stage::{Driven, Stage};
+use super::stage::{Driven, NOT_ASKED, Stage};
 use super::wire::{self, Wire};
 
 /// More of a download or an export than any buffer on the way takes in, in bytes.
@@ -19,7 +19,14 @@ const STOPS: usize = 20;
 /// What of a form has come when it stops, in bytes.
 const SENT: usize = 1_000_000;
 
-/// Each is a form that stops in the middle of a file.
+/// How often forms are looked at.
+const LOOKS: usize = 4;
+
+/// What a form goes on with between two looks, in bytes: its buffer is not full, and its
+/// client has not paused. Who has for a second ([`streaming::buffers::PAUSE`]) has none.
+const TRICKLE: usize = 1 << 10;
+
+/// Each is a form in the middle of a file, that comes little by little.
 pub fn uploads(stage: &mut Stage) -> Result<Driven> {
     let count = stage.count("uploads");
     let mut clients = connected(stage, count, Wire::open)?;
@@ -28,8 +35,12 @@ pub fn uploads(stage: &mut Stage) -> Result<Driven> {
         client.send(wire::form(LARGE))?;
         client.send(vec![b'x'; SENT])?;
     }
-    stage.look()?;
-    stage.look()?;
+    for _ in 0..LOOKS {
+        for client in &mut clients {
+            client.send(vec![b'x'; TRICKLE])?;
+        }
+        stage.look()?;
+    }
     let one_more = [("content-length", "1")];
     let mut client = Wire::open(stage.address())?;
     client.send(wire::request("POST", "/v1/files?name=more", &one_more) + "x")?;
@@ -181,6 +192,6 @@ pub fn rows_ahead(stage: &mut Stage) -> Result<Driven> {
         driven: vec![("rows ahead", 1)],
         // Those of the one that takes them.
         beside: vec![("sockets, unsent", 1)],
-        told: "few rows".to_owned(),
+        told: NOT_ASKED.to_owned(),
     })
 }
