@@ -12,6 +12,7 @@ mod load;
 mod planned;
 mod scene;
 mod storm;
+mod terms;
 mod watch;
 
 use libtest_mimic::{Arguments, Trial};
@@ -21,7 +22,7 @@ fn main() -> std::process::ExitCode {
         println!("not run: what a process holds is read from Linux's /proc");
         return std::process::ExitCode::SUCCESS;
     }
-    let trials = vec![
+    let mut trials = vec![
         Trial::test("planned_load_stays_under_the_load_line", planned::stays_under_the_load_line),
         Trial::test(
             "a_neighbour_makes_it_shed_and_not_die",
@@ -33,7 +34,10 @@ fn main() -> std::process::ExitCode {
         ),
         Trial::test("the_naive_twin_is_killed_in_the_same_limit", planned::naive_twin_is_killed),
     ];
+    trials.extend(terms::trials());
     // One after the other: each is measured.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    terms::show();
+    conclusion.exit_code()
 }

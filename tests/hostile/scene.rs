@@ -106,9 +106,14 @@ impl Scene {
     /// With these arguments beside the defaults; what is not set is derived from the
     /// limit. Without a control group it is told the limit, and says so.
     pub fn start(ground: Ground, arguments: &[&str]) -> Self {
+        Self::start_with(ground, arguments, &[])
+    }
+
+    /// With these variables too.
+    pub fn start_with(ground: Ground, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let group = Group::create(LIMIT);
         let mut command = ground.command(group.as_ref().ok());
-        command.args(arguments);
+        command.args(arguments).envs(variables.iter().copied());
         match &group {
             Ok(group) => {
                 println!("in a control group (version {}) of {}", group.version(), Mib(LIMIT));

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,10 +24,21 @@ const LAST: usize = 20;
 pub struct Target {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    unread: Arc<AtomicBool>,
     /// Where it listens.
     pub address: SocketAddr,
     /// Where its probes are answered too; of a server that has such a place.
     pub admin: Option<SocketAddr>,
+}
+
+/// A log that nobody reads. It is read on when this is dropped.
+#[derive(Debug)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// The release binary that `cargo xtask test` built.
@@ -51,9 +63,15 @@ impl Target {
         let (said, listening) = sync_channel(1);
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = log.clone();
-        // Reads on to the end, so that the log never blocks the server.
+        let unread = Arc::<AtomicBool>::default();
+        let waits = unread.clone();
+        // Reads on to the end, so that the log never blocks the server, but where a test
+        // wants it to.
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
+                while waits.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 match address(&line) {
                     Some(address) => {
                         let _ = said.try_send((address, admin(&line)));
@@ -64,7 +82,7 @@ impl Target {
             }
         });
         match listening.recv_timeout(PATIENCE) {
-            Ok((address, admin)) => Self { child, log, address, admin },
+            Ok((address, admin)) => Self { child, log, unread, address, admin },
             Err(_) => {
                 let ended = child.kill().and(child.wait());
                 panic!("the server did not start: {ended:?} {:#?}", log.lock().unwrap());
@@ -79,6 +97,13 @@ impl Target {
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Nobody reads its log until what this returns is dropped.
+    #[must_use]
+    pub fn leave_log_unread(&self) -> Unread {
+        self.unread.store(true, Ordering::Relaxed);
+        Unread(self.unread.clone())
     }
 
     /// Its process id.
