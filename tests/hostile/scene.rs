@@ -1,6 +1,7 @@
 //! The release binary in a limit, on a database and a folder of its own, and what it
 //! says of itself.
 
+use std::io;
 use std::process::Command;
 
 use budget::{Limit, Mib, Plan, Source};
@@ -106,7 +107,15 @@ impl Scene {
     /// With these arguments beside the defaults; what is not set is derived from the
     /// limit. Without a control group it is told the limit, and says so.
     pub fn start(ground: Ground, arguments: &[&str]) -> Self {
-        let group = Group::create(LIMIT);
+        Self::start_in(Group::create(LIMIT), ground, arguments)
+    }
+
+    /// The same plan, with nobody to enforce it but the server itself.
+    pub fn without_group(ground: Ground, arguments: &[&str]) -> Self {
+        Self::start_in(Err(io::Error::other("none is wanted")), ground, arguments)
+    }
+
+    fn start_in(group: io::Result<Group>, ground: Ground, arguments: &[&str]) -> Self {
         let mut command = ground.command(group.as_ref().ok());
         command.args(arguments);
         match &group {
