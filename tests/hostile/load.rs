@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::content::{BLOCK, block, number};
@@ -78,28 +79,45 @@ pub fn upload(address: SocketAddr, blocks: u64) -> io::Result<(Head, String)> {
 
 /// Downloads `path`; an error where a byte differs.
 pub fn download(address: SocketAddr, path: &str, blocks: u64) -> io::Result<Head> {
-    let mut stream = connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
-    let head = read_head(&mut stream)?;
-    if head.status != 200 {
-        return Ok(head);
+    let (head, mut stream) = stall(address, path)?;
+    if head.status == 200 {
+        compare(&mut stream, 0..blocks)?;
     }
+    Ok(head)
+}
+
+/// Reads these blocks; an error where a byte differs.
+pub fn compare(stream: &mut TcpStream, blocks: Range<u64>) -> io::Result<()> {
     let (mut expected, mut buffer) = (block(), vec![0; BLOCK]);
-    for index in 0..blocks {
+    for index in blocks {
         number(&mut expected, index);
         stream.read_exact(&mut buffer)?;
         if buffer != expected {
             return Err(io::Error::other(format!("block {index} differs")));
         }
     }
-    Ok(head)
+    Ok(())
 }
 
 /// Asks for `path`, reads the head, and then nothing. The connection is the
 /// caller's, to hold.
 pub fn stall(address: SocketAddr, path: &str) -> io::Result<(Head, TcpStream)> {
+    begin(address, path, "")
+}
+
+/// Asks for these blocks of `path`, and reads the head.
+pub fn range(
+    address: SocketAddr,
+    path: &str,
+    blocks: &Range<u64>,
+) -> io::Result<(Head, TcpStream)> {
+    let (first, end) = (blocks.start * BLOCK as u64, blocks.end * BLOCK as u64);
+    begin(address, path, &format!("range: bytes={first}-{}\r\n", end - 1))
+}
+
+fn begin(address: SocketAddr, path: &str, fields: &str) -> io::Result<(Head, TcpStream)> {
     let mut stream = connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n")?;
     Ok((read_head(&mut stream)?, stream))
 }
 

@@ -6,9 +6,11 @@
 //! against MEMORY_LIMIT alone and resident memory is judged; the run says so.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod chart;
 mod content;
 mod gauge;
 mod load;
+mod long;
 mod planned;
 mod scene;
 mod storm;
@@ -23,6 +25,9 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let mut trials = vec![
+        Trial::test("the_stack_of_a_chart_adds_up", chart::check::stack_adds_up),
+        Trial::test("a_chart_keeps_the_peak", chart::check::keeps_the_peak),
+        Trial::test("a_chart_is_well_formed", chart::check::is_well_formed),
         Trial::test("planned_load_stays_under_the_load_line", planned::stays_under_the_load_line),
         Trial::test(
             "a_neighbour_makes_it_shed_and_not_die",
@@ -33,6 +38,10 @@ fn main() -> std::process::ExitCode {
             storm::survives_each_attack_and_all_at_once,
         ),
         Trial::test("the_naive_twin_is_killed_in_the_same_limit", planned::naive_twin_is_killed),
+        // Asked for by `--ignored`: minutes, and 10 GiB of disk.
+        Trial::test("a_million_requests_leave_nothing", long::a_million_requests)
+            .with_ignored_flag(true),
+        Trial::test("ten_gib_pass_through_the_limit", long::ten_gib).with_ignored_flag(true),
     ];
     trials.extend(terms::trials());
     // One after the other: each is measured.

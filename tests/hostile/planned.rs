@@ -12,6 +12,7 @@ use meter::Group;
 use server::counts::Counts;
 use tests::Target;
 
+use crate::chart;
 use crate::content::{BLOCK, digest};
 use crate::load::{self, connect, get};
 use crate::scene::{Ground, LIMIT, Scene};
@@ -84,6 +85,7 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         })
     };
     let (failures, watch) = Watch::during(&scene, load);
+    chart::draw(&watch, &scene.plan)?;
     let seconds = begin.elapsed().as_secs_f64();
     assert!(scene.target.alive(), "the server died");
     assert!(failures.is_empty(), "{failures:?}");

@@ -1,6 +1,7 @@
 //! The release binary in a limit, on a database and a folder of its own, and what it
 //! says of itself.
 
+use std::io;
 use std::process::Command;
 
 use budget::{Limit, Mib, Plan, Source};
@@ -111,7 +112,20 @@ impl Scene {
 
     /// With these variables too.
     pub fn start_with(ground: Ground, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let group = Group::create(LIMIT);
+        Self::start_in(Group::create(LIMIT), ground, arguments, variables)
+    }
+
+    /// The same plan, with nobody to enforce it but the server itself.
+    pub fn without_group(ground: Ground, arguments: &[&str]) -> Self {
+        Self::start_in(Err(io::Error::other("none is wanted")), ground, arguments, &[])
+    }
+
+    fn start_in(
+        group: io::Result<Group>,
+        ground: Ground,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = ground.command(group.as_ref().ok());
         command.args(arguments).envs(variables.iter().copied());
         match &group {

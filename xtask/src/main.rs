@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod bench;
 mod binary;
+mod chart;
 mod check;
 mod child;
 mod dev;
@@ -31,6 +32,10 @@ enum Command {
     Test(test::Options),
     /// Measures each pattern beside its naive twin and holds it to budgets.toml
     Memtest(memtest::Options),
+    /// Draws the load line: what the plan explains of the memory measured in a hostile run
+    ///
+    /// It is the hostile load of `cargo xtask test`, of one to two minutes.
+    Chart(chart::Options),
     /// Measures speed and memory, ours beside the peers
     Bench(bench::Options),
     /// Removes each bound in turn, and sees that a test notices
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         Command::Test(options) => test::run(options),
         Command::Memtest(options) => memtest::run(options),
+        Command::Chart(options) => chart::run(options),
         Command::Bench(options) => bench::run(options),
         Command::Mutants(options) => mutants::run(options),
         Command::Weigh(options) => weigh::run(options),

@@ -18,17 +18,30 @@ pub struct Options {
     cargo: Vec<OsString>,
 }
 
+/// Variables of the tests' environment.
+pub type Environment = Vec<(&'static str, OsString)>;
+
 /// Returns `cargo test`'s exit code. Postgres ends before; its data stays, which saves the next
 /// run a second.
 pub fn run(options: Options) -> Result<ExitCode> {
+    run_with(options.cargo, &Environment::new())
+}
+
+/// The same with these arguments, and more that the tests are told.
+pub fn run_with(cargo: Vec<OsString>, environment: &Environment) -> Result<ExitCode> {
     let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
     let signals = Signals::catch()?;
-    let code = run_on(&database, &signals, &options);
+    let code = run_on(&database, &signals, &Options { cargo }, environment);
     database.stop()?;
     code
 }
 
-fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<ExitCode> {
+fn run_on(
+    database: &Database,
+    signals: &Signals,
+    options: &Options,
+    environment: &Environment,
+) -> Result<ExitCode> {
     // Some tests are about the binary as it is deployed.
     let binary = match binary::server(signals, Profile::Release)? {
         Built::Binary(binary) => binary,
@@ -43,6 +56,7 @@ fn run_on(database: &Database, signals: &Signals, options: &Options) -> Result<E
             cargo.arg("--workspace");
         }
         cargo.args(&options.cargo).env("DATABASE_URL", url).env("SERVER_BIN", &binary);
+        cargo.envs(environment.iter().cloned());
         if let Database::Private(cluster) = database {
             // For devdb's own tests, which start others: what was fetched once is enough.
             cargo.env("PG_BIN_DIR", cluster.bin_dir());
