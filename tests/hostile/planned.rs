@@ -158,7 +158,8 @@ fn in_use(term: Term, counts: &Counts) -> Term {
         "sockets, received" => counts.uploads as u64,
         "sockets, unsent" => counts.downloads as u64,
         "requests" => (counts.uploads + counts.downloads) as u64,
-        "pages" | "rows ahead" | "encoders" | "cache" | "audit queue" | "rate limit" | "log" => 0,
+        "pages" | "rows ahead" | "encoders" | "cache" | "verified" | "audit queue"
+        | "rate limit" | "log" => 0,
         other => panic!("how much of the term {other} does this load use?"),
     };
     Term { count, ..term }
