@@ -22,6 +22,9 @@ use crate::watch::{Watch, signed};
 const BLOCKS: u64 = (256 << 20) / BLOCK as u64;
 /// Of the downloads, how many never read.
 const STALLED: usize = 8;
+/// Before and after it, so that what comes and goes is seen: longer than the allocator
+/// keeps what was given back.
+const CALM: Duration = Duration::from_secs(2);
 /// The longest that a probe may take.
 pub const PROBE: Duration = Duration::from_secs(1);
 
@@ -57,7 +60,6 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
         get(idler, "/livez")?;
     }
 
-    let begin = Instant::now();
     let load = || {
         thread::scope(|scope| {
             let uploads: Vec<_> = (0..counts.uploads)
@@ -84,9 +86,15 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
             clients.filter_map(|client| client.join().unwrap()).collect::<Vec<_>>()
         })
     };
-    let (failures, watch) = Watch::during(&scene, load);
+    let ((failures, seconds), watch) = Watch::during(&scene, || {
+        thread::sleep(CALM);
+        let begin = Instant::now();
+        let failures = load();
+        let seconds = begin.elapsed().as_secs_f64();
+        thread::sleep(CALM);
+        (failures, seconds)
+    });
     chart::draw(&watch, &scene.plan)?;
-    let seconds = begin.elapsed().as_secs_f64();
     assert!(scene.target.alive(), "the server died");
     assert!(failures.is_empty(), "{failures:?}");
 
@@ -158,7 +166,8 @@ fn in_use(term: Term, counts: &Counts) -> Term {
         "sockets, received" => counts.uploads as u64,
         "sockets, unsent" => counts.downloads as u64,
         "requests" => (counts.uploads + counts.downloads) as u64,
-        "pages" | "rows ahead" | "encoders" | "cache" | "audit queue" | "rate limit" | "log" => 0,
+        "pages" | "rows ahead" | "encoders" | "cache" | "verified" | "audit queue"
+        | "rate limit" | "log" => 0,
         other => panic!("how much of the term {other} does this load use?"),
     };
     Term { count, ..term }

@@ -60,16 +60,16 @@ impl Band {
 impl<'a> Chart<'a> {
     pub fn of(watch: &'a Watch, plan: &Plan) -> Self {
         let columns = columns(&watch.samples);
-        let large = |name: &str| {
-            let most = watch.most(|sample| sample.memory.of(name).bytes_in_use);
-            most >= plan.limit.bytes / SMALL
-        };
+        let most = |name: &str| watch.most(|sample| sample.memory.of(name).bytes_in_use);
+        let large = |name: &str| most(name) >= plan.limit.bytes / SMALL;
         let mut bands = Vec::new();
         // The process below, what the kernel holds above.
         for kernel in [false, true] {
             let terms = plan.terms.iter().filter(|term| (term.kind == Kind::Kernel) == kernel);
-            let (alone, small): (Vec<_>, Vec<_>) =
-                terms.map(|term| term.name).partition(|name| large(name));
+            let (alone, small): (Vec<_>, Vec<_>) = terms
+                .map(|term| term.name)
+                .filter(|name| most(name) > 0)
+                .partition(|name| large(name));
             bands.extend(alone.into_iter().map(|name| Band { names: vec![name], kernel }));
             if !small.is_empty() {
                 bands.push(Band { names: small, kernel });

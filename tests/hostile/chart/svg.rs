@@ -30,6 +30,7 @@ pub(super) const STYLE: &str = "\
 --grid:#3d444d;--p0:#1f4f8f;--p1:#163a6b;--k0:#7a5212;--k1:#583a0b;--measured:#f0f6fc;\
 --live:#d2a8ff;--line:#3fb950;--gauge:#e3b341;--limit:#ff7b72;--over:#ff7b72}}
 svg text{font:14px system-ui,sans-serif;fill:var(--ink)}
+svg .label{stroke:var(--paper);stroke-width:4;paint-order:stroke;font-weight:600}
 svg .faint{fill:var(--faint)}svg .grid{stroke:var(--grid)}
 svg .p0{fill:var(--p0)}svg .p1{fill:var(--p1)}svg .k0{fill:var(--k0)}svg .k1{fill:var(--k1)}
 svg .band{stroke:var(--paper);stroke-width:.75}
@@ -87,6 +88,9 @@ impl Chart<'_> {
             let _ =
                 writeln!(body, "<path class=\"over\" d=\"{}\"/>", self.between(&measured, &lower));
         }
+        if let Some(label) = self.residual_label(edges.last(), &measured) {
+            body += &label;
+        }
         for (class, bytes) in self.rules() {
             let y = self.y(bytes);
             let _ = writeln!(body, "<path class=\"rule {class}\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>");
@@ -97,6 +101,20 @@ impl Chart<'_> {
         }
         self.legend(&mut body);
         body
+    }
+
+    /// In the midst of the run, where there is room for a word between the two.
+    fn residual_label(&self, top: Option<&Vec<u64>>, measured: &[u64]) -> Option<String> {
+        let middle = self.columns.len() / 2;
+        let [top, measured] = [*top?.get(middle)?, *measured.get(middle)?].map(|at| self.y(at));
+        if (top - measured).abs() < LINE {
+            return None;
+        }
+        let x = self.x(self.columns[middle].at.as_secs_f64());
+        let y = f64::midpoint(top, measured) + 5.0;
+        Some(format!(
+            "<text class=\"label\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">residual</text>\n"
+        ))
     }
 
     fn axes(&self, body: &mut String) {
