@@ -111,8 +111,9 @@ static ROWS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub fn trials() -> impl Iterator<Item = Trial> {
     SCENARIOS.into_iter().map(|scenario| {
         let name = format!("alone_{}_reach_their_count", scenario.name);
+        let by_chance = scenario.by_chance;
         let run = move || scenario.run().map_err(|error| Failed::from(format!("{error:#}")));
-        Trial::test(name, run).with_ignored_flag(scenario.by_chance)
+        Trial::test(name, run).with_ignored_flag(by_chance)
     })
 }
 

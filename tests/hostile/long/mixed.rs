@@ -32,9 +32,9 @@ const RECORDS: u64 = 20_000;
 /// What an upload stores, in bytes.
 const SIZE: usize = 10_000;
 
-/// How many ask at once for what there are 16 places of, or 32: one that has its answer
-/// may have its place for a moment more, until the file is closed. (With 32 readers for 32
-/// places, one request in 850,000 got 503.)
+/// How many ask at once for what there are 16 places of, or 32. With 32 readers for 32
+/// places, one request in 850,000 got 503: perhaps as a place is taken until the file is
+/// closed, which may be after the answer.
 const AT_ONCE: usize = 12;
 
 /// Until what was given back is no longer resident.
