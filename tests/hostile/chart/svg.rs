@@ -176,7 +176,7 @@ impl Chart<'_> {
             ("limit", format!("limit: {limit}")),
             ("gauge", format!("the gauge sheds from here: {gauge}")),
             ("ceiling", format!("load line, all terms at their counts: {ceiling}")),
-            ("measured", format!("resident memory and sockets, measured: up to {peak}")),
+            ("measured", format!("measured, resident and sockets: up to {peak}")),
             (
                 "live",
                 format!("live heap: up to {}", Mib(self.live().into_iter().max().unwrap_or(0))),
