@@ -33,8 +33,8 @@ use crate::probe_paths::is_probe;
 /// KiB, measured.
 const FIELDS: usize = 14 * 1024;
 
-/// What a head may pin beyond the buffer of an idle connection, in bytes, however
-/// small that is: 8 KiB of it are counted there.
+/// What a head may pin beyond the buffers of a connection, in bytes, however small
+/// those are.
 const LEAST_HEAD: usize = 16 * 1024;
 
 /// The heap that an admitted request may hold beside its connection, in bytes, for
@@ -45,7 +45,7 @@ const LEAST_HEAD: usize = 16 * 1024;
 #[must_use]
 pub const fn cost(buffer: usize) -> usize {
     let head = if buffer > LEAST_HEAD { buffer } else { LEAST_HEAD };
-    head - 8 * 1024 + FIELDS + crate::json::cost()
+    head + FIELDS + crate::json::cost()
 }
 
 /// Admits as many requests as there are permits. The probes are always admitted.

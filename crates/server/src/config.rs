@@ -59,7 +59,7 @@ pub struct Config {
     #[arg(long, env, global = true)]
     pub memory_limit: Option<ByteSize>,
 
-    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 112 in 64MiB, 10000 at most]
+    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 96 in 64MiB, 10000 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_connections: Option<usize>,
 

@@ -189,7 +189,7 @@ mod tests {
         let thread = usize::try_from(THREAD).unwrap();
         // One more than there is of each; what that may hold in heap, and beside it.
         for (setting, heap, other) in [
-            ("--max-connections=113", connection::cost(buffer), sockets),
+            ("--max-connections=97", connection::cost(buffer), sockets),
             ("--max-requests=65", handler::admission::cost(buffer), 0),
             ("--max-uploads=17", upload, 0),
             ("--max-downloads=33", streaming::download::cost(chunk), 0),

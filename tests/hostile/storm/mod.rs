@@ -41,7 +41,7 @@ const GOOD: u8 = 4;
 /// An idle machine serves some hundreds.
 const LEAST_ALONE: f64 = 2.0;
 
-/// As [`LEAST_ALONE`], with all attacks at once: 1,100 attackers for 112 connections, and
+/// As [`LEAST_ALONE`], with all attacks at once: 1,100 attackers for 96 connections, and
 /// a database that is away for a third of the time. 14 requests in 30 s were measured.
 const LEAST_TOGETHER: f64 = 0.1;
 
