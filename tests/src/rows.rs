@@ -1,4 +1,5 @@
-//! Records without content, planted in the table by the thousand.
+//! Records without content, planted in the table by the thousand. The memory tests have
+//! their own, which go along where a pattern is taken.
 
 use anyhow::Result;
 use sqlx::PgPool;
