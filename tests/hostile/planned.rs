@@ -163,7 +163,7 @@ fn in_use(term: Term, counts: &Counts) -> Term {
         }
         "connections" => counts.connections as u64,
         // Idle connections have nothing unread, and nothing unsent.
-        "sockets, received" => counts.uploads as u64,
+        "sockets, received" | "sockets, uploads" => counts.uploads as u64,
         "sockets, unsent" => counts.downloads as u64,
         "requests" => (counts.uploads + counts.downloads) as u64,
         "pages" | "rows ahead" | "encoders" | "cache" | "verified" | "audit queue"

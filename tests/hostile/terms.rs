@@ -18,7 +18,7 @@ mod process;
 mod stage;
 mod streams;
 mod tables;
-mod wire;
+pub mod wire;
 
 use stage::{Driven, Seen, Stage};
 
@@ -73,11 +73,12 @@ const fn scenario(name: &'static str, drive: fn(&mut Stage) -> Result<Driven>) -
     }
 }
 
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 15] = [
     // Threads keep what they had last, and the pool its connections.
     Scenario { stays: true, ..scenario("base_and_threads", process::base_and_threads) },
     Scenario { told: "503", ..scenario("connections", connections::connections) },
     Scenario { told: "503", ..scenario("sockets", connections::sockets) },
+    Scenario { told: "503", ..scenario("large_sockets", connections::large_sockets) },
     Scenario { told: "503", ..scenario("requests", connections::requests) },
     Scenario { told: "503", ..scenario("uploads", streams::uploads) },
     Scenario { told: "503", ..scenario("downloads", streams::downloads) },
@@ -160,9 +161,10 @@ impl Scenario {
 /// Whether `/memory` tells how many there are while they hold still. Of the rest it says
 /// that they are full, or has seen them only for a moment.
 fn is_told(name: &str) -> bool {
-    const TOLD: [&str; 9] = [
+    const TOLD: [&str; 10] = [
         "connections",
         "sockets, received",
+        "sockets, uploads",
         "sockets, unsent",
         "requests",
         "uploads",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use budget::Figures;
 use handler::Permits;
 use serde_json::{Value, json};
+use server::socket::LARGE_BODY;
 use sqlx::PgPool;
 use tests::{Client, Request};
 
@@ -34,9 +35,16 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
     let service = Service::start(&database, &flags).await;
     *service.figures.lock().unwrap() = Figures { resident: Some(RESIDENT), ..Figures::default() };
     let before = memory(&service).await;
-    for name in
-        ["requests", "uploads", "upload buffers", "downloads", "pages", "rows ahead", "encoders"]
-    {
+    for name in [
+        "requests",
+        "uploads",
+        "upload buffers",
+        "sockets, uploads",
+        "downloads",
+        "pages",
+        "rows ahead",
+        "encoders",
+    ] {
         assert_eq!(term(&before, name)[1..], [0, 0], "{name}");
     }
     for name in ["base", "threads", "cache", "audit queue", "rate limit", "log"] {
@@ -45,9 +53,17 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
     }
 
     let mut busy = service.client().await;
-    busy.request(&Request::post("/v1/files?name=a", "hello").body("hell")).await.unwrap();
+    let content = content(2 * LARGE_BODY);
+    let (most, rest) = content.split_at(content.len() - 1);
+    let request = Request::post("/v1/files?name=a", content.as_slice());
+    busy.request(&request.body(most)).await.unwrap();
     let buffers = &service.app.upload_limits.buffers;
-    eventually("it is in flight", async || buffers.free() == 2 && service.staged() == 1).await;
+    eventually("it is in flight", async || {
+        buffers.free() == 2
+            && service.staged() == 1
+            && term(&memory(&service).await, "sockets, uploads") == [3, 1, 1]
+    })
+    .await;
     let during = memory(&service).await;
     assert_eq!(term(&during, "uploads"), [3, 1, 1]);
     assert_eq!(term(&during, "upload buffers"), [3, 1, 1]);
@@ -74,7 +90,7 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
         assert_eq!(memory["limit_by"], "MEMORY_LIMIT");
         let measured = json!({"live_heap": null, "resident": RESIDENT, "group": null});
         assert_eq!(memory["measured"], measured);
-        let sockets = ["sockets, received", "sockets, unsent", "rows ahead"];
+        let sockets = ["sockets, received", "sockets, unsent", "sockets, uploads", "rows ahead"];
         let terms = memory["terms"].as_array().unwrap().iter();
         let kernel = terms.filter(|term| term["kind"] == "kernel");
         let kernel: Vec<_> = kernel.map(|term| term["name"].as_str().unwrap()).collect();
@@ -84,10 +100,12 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
     }
     assert!(member(&during, "in_use") > member(&before, "in_use"));
 
-    busy.send("o").await.unwrap();
-    assert_eq!(busy.response(false).await.unwrap().status, 201);
+    busy.send(rest).await.unwrap();
+    let answer = busy.response(false).await.unwrap();
+    assert_eq!((answer.status, answer.field("connection")), (201, Some("close")));
     service.at_rest().await;
     let after = memory(&service).await;
+    assert_eq!(term(&after, "sockets, uploads"), [3, 0, 1]);
     assert_eq!(term(&after, "uploads"), [3, 0, 1]);
     assert_eq!(term(&after, "upload buffers"), [3, 0, 1]);
     drop(busy);

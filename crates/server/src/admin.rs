@@ -44,7 +44,7 @@ impl Admin {
         let (inner, connections) = (tasks.clone(), shutdown.clone());
         tasks.spawn(async move {
             let service = handler::admin(app, more);
-            accept(listener, buffers, &places, service, settings, &connections, &inner).await;
+            accept(listener, buffers, &places, service, &settings, &connections, &inner).await;
         });
         Self { shutdown, tasks }
     }

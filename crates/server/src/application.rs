@@ -32,6 +32,7 @@ use crate::listener::{SocketBuffers, accept, listen};
 use crate::memory::{self, Memory};
 use crate::plan::LoadLine;
 use crate::registry::Connections;
+use crate::socket::AT_FIRST;
 use crate::{metrics, plan, telemetry};
 
 /// What is left for connections to close after the deadline has passed.
@@ -92,7 +93,7 @@ impl Application {
         ensure_owner(&config, owner, database)?;
 
         let buffers = SocketBuffers {
-            receive: size(config.socket_receive_buffer),
+            receive: size(config.socket_receive_buffer).min(AT_FIRST),
             unsent: u32::try_from(config.socket_unsent.as_u64())?,
         };
         let listener = listen(config.listen, buffers)
@@ -139,6 +140,7 @@ impl Application {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
             },
+            large_buffers: limits.large_buffers,
         };
         let usage = Usage::open();
         Ok(Self {
@@ -244,10 +246,12 @@ impl Application {
             plan: line.plan,
             app: app.clone(),
             connections: [connections.clone(), places.clone()],
+            large_buffers: settings.large_buffers.clone(),
             figures: figures.clone(),
         };
         let more = memory::routes(memory).merge(metrics::routes(readings));
-        let admin = Admin::start(admin_listener, app.clone(), places, more, buffers, settings);
+        let admin =
+            Admin::start(admin_listener, app.clone(), places, more, buffers, settings.clone());
         let shutdown = Shutdown::default();
         tasks.spawn(gauge::watch(figures, sampler, shutdown.graceful.clone()));
         tasks.spawn(sweeping(app.clone(), config.clone(), shutdown.graceful.clone()));
@@ -258,7 +262,7 @@ impl Application {
         let mut force = pin!(force);
         let forced = {
             let accepting =
-                accept(listener, buffers, &connections, service, settings, &shutdown, &tasks);
+                accept(listener, buffers, &connections, service, &settings, &shutdown, &tasks);
             tokio::select! {
                 () = accepting => false,
                 forced = async {

@@ -59,7 +59,7 @@ pub struct Config {
     #[arg(long, env, global = true)]
     pub memory_limit: Option<ByteSize>,
 
-    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 96 in 64MiB, 10000 at most]
+    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 160 in 64MiB, 10000 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_connections: Option<usize>,
 
@@ -137,7 +137,7 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
     pub connection_buffer: ByteSize,
 
-    /// What the kernel may hold of a connection's unread data (Linux takes twice as much)
+    /// What the kernel may hold of an upload's unread data (Linux takes twice as much)
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
     pub socket_receive_buffer: ByteSize,
 

@@ -25,6 +25,7 @@ use tower::{Service, ServiceExt};
 use crate::Peer;
 use crate::io::{Deadlines, GuardedIo, Watch};
 use crate::registry::Seat;
+use crate::socket::{LARGE_BODY, LargeBuffers, Receive};
 
 /// What a connection holds beside its read buffer, in bytes: hyper's buffer for
 /// heads that go out (8 KiB), its own state and a head's fields (2 KiB), the task
@@ -53,29 +54,15 @@ pub const fn busy_cost(buffer: usize) -> usize {
     2 * buffer
 }
 
-/// What the kernel may hold of data that has come but is not read, in bytes:
-/// Linux doubles the setting for its own bookkeeping. Measured, at 64 KiB: 130,000.
-#[must_use]
-pub const fn received_cost(receive_buffer: usize) -> usize {
-    2 * receive_buffer
-}
-
-/// What the kernel may hold of responses to a client that does not read, in
-/// bytes: what is not sent yet, and the segment that went beyond it. Measured, at
-/// 16 KiB, of downloads and of many small responses: 19,000. What a client has
-/// not acknowledged comes on top: see ARCHITECTURE.md.
-#[must_use]
-pub const fn unsent_cost(unsent: usize) -> usize {
-    unsent + 16 * 1024
-}
-
 /// What bounds a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// hyper's buffer, each way, in bytes. A larger head gets 431.
     pub buffer: usize,
     /// How long each phase may last.
     pub deadlines: Deadlines,
+    /// For those that bring a large body.
+    pub large_buffers: LargeBuffers,
 }
 
 /// What ends connections from outside.
@@ -104,18 +91,19 @@ pub async fn serve<IO, S, B>(
     shutdown: Shutdown,
 ) -> hyper::Result<()>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    IO: AsyncRead + AsyncWrite + Receive + Unpin + 'static,
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     let watch = seat.watch();
-    let io = TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines));
+    let io =
+        TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines, settings.large_buffers));
     let service = service_fn(|request: Request<Incoming>| {
         watch.busy();
         let mut request = request.map(|body| match body.is_end_stream() {
             // Nothing is left unread, and nothing is boxed.
             true => Body::empty(),
-            false => Body::new(RequestBody { body, ended: false, watch: watch.clone() }),
+            false => Body::new(RequestBody { body, come: 0, ended: false, watch: watch.clone() }),
         });
         request.extensions_mut().insert(Peer(peer));
         let ending = Ending(watch.clone());
@@ -125,7 +113,8 @@ where
             // hyper takes what it has of an unread body, and closes where that is not
             // all. It does not say so: the client's next request would be lost.
             let status = response.status();
-            if ending.0.is_unread() && (status.is_client_error() || status.is_server_error()) {
+            let failed = status.is_client_error() || status.is_server_error();
+            if ending.0.is_unread() && failed || ending.0.is_widened() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response.map(|body| ResponseBody { body, ending })
@@ -152,9 +141,11 @@ where
     }
 }
 
-/// A request's body that says whether it was read to its end.
+/// A request's body that says whether it was read to its end, and whether it is large.
 struct RequestBody {
     body: Incoming,
+    // In bytes.
+    come: usize,
     // A chunked body does not say so by itself.
     ended: bool,
     watch: Arc<Watch>,
@@ -170,6 +161,14 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         self.ended |= matches!(frame, Poll::Ready(None));
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && self.come < LARGE_BODY
+        {
+            self.come += frame.data_ref().map_or(0, Bytes::len);
+            if self.come >= LARGE_BODY {
+                self.watch.large();
+            }
+        }
         frame
     }
 

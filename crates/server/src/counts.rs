@@ -1,7 +1,7 @@
 //! How many there may be of what a client can have: as configured, or as many as fit.
 //!
 //! **The rule**: what is not set goes by one scale, in steps of a sixteenth of what there
-//! is in 64 MiB: 6 connections, 4 requests, 1 upload, 2 downloads, 1 page, a quarter of
+//! is in 64 MiB: 10 connections, 4 requests, 1 upload, 2 downloads, 1 page, a quarter of
 //! an encoder, 64 KiB of cache. As many steps are taken as the plan has room for, beside
 //! what is fixed and what is set; what has come to its most stays there, and leaves the
 //! rest to the others. Below one step, the plan does not fit.
@@ -17,7 +17,7 @@ const STEPS: usize = 16;
 pub const SCALE: RangeInclusive<usize> = 1..=4096;
 
 /// 10,000 clients at once are more than one process without HTTP/2 is asked for.
-const CONNECTIONS: Derived = Derived { in_64_mib: 96, most: 10_000 };
+const CONNECTIONS: Derived = Derived { in_64_mib: 160, most: 10_000 };
 /// Half of the connections are idle.
 const REQUESTS: Derived = Derived { in_64_mib: 64, most: 5_000 };
 /// A disk is no faster for a thousand.
@@ -133,12 +133,12 @@ mod tests {
     #[test]
     fn counts_grow_with_the_limit_from_their_least_to_their_most() {
         for (mebibytes, fits, expected) in [
-            (16, false, [6, 4, 1, 2, 1, 1, 64]),
-            (24, true, [6, 4, 1, 2, 1, 1, 64]),
-            (32, true, [24, 16, 4, 8, 4, 1, 256]),
-            (64, true, [96, 64, 16, 32, 16, 4, 1024]),
-            (128, true, [234, 156, 39, 78, 39, 9, 2496]),
-            (1024, true, [2250, 1500, 375, 750, 375, 64, 24_000]),
+            (16, false, [10, 4, 1, 2, 1, 1, 64]),
+            (24, true, [10, 4, 1, 2, 1, 1, 64]),
+            (32, true, [40, 16, 4, 8, 4, 1, 256]),
+            (64, true, [160, 64, 16, 32, 16, 4, 1024]),
+            (128, true, [390, 156, 39, 78, 39, 9, 2496]),
+            (1024, true, [3740, 1496, 374, 748, 374, 64, 23_936]),
             (1 << 20, true, [10_000, 5_000, 1_000, 2_000, 500, 64, 256 << 10]),
         ] {
             assert_eq!(fitted(mebibytes, &[]), (counts(expected), fits), "{mebibytes} MiB");
@@ -162,7 +162,7 @@ mod tests {
         // What is set is not lowered.
         let (set, fits) = fitted(64, &["--max-uploads=1000"]);
         assert!(!fits);
-        assert_eq!((set.uploads, set.connections), (1000, 6));
+        assert_eq!((set.uploads, set.connections), (1000, 10));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::socket::{LargeBuffer, LargeBuffers, Receive};
+
 /// What the kernel must take in each write window, in bytes: at the default of
 /// 30 s that is 137 B/s, a client that has all but stopped.
 const LEAST_WRITE: usize = 4 * 1024;
@@ -53,6 +55,17 @@ struct State {
     phase: Phase,
     since: Instant,
     unread: bool,
+    body: Body,
+}
+
+/// A request's body, as far as the socket's buffer is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Small,
+    /// It is worth a large buffer.
+    Large,
+    /// It has, or had, one: the connection is to end with it.
+    Widened,
 }
 
 impl Watch {
@@ -60,8 +73,8 @@ impl Watch {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
-        let state = State { phase: Phase::FirstByte, since: Instant::now(), unread: false };
-        Self(Mutex::new(state))
+        let since = Instant::now();
+        Self(Mutex::new(State { phase: Phase::FirstByte, since, unread: false, body: Body::Small }))
     }
 
     /// The connection is to give its place to another: nothing is waited for.
@@ -78,7 +91,12 @@ impl Watch {
 
     /// A request is being handled.
     pub fn busy(&self) {
-        self.set(|state| (state.phase, state.unread) = (Phase::Busy, false));
+        self.set(|state| {
+            (state.phase, state.unread) = (Phase::Busy, false);
+            if state.body == Body::Large {
+                state.body = Body::Small;
+            }
+        });
     }
 
     /// The response is complete; what is left of it is to be written.
@@ -97,10 +115,32 @@ impl Watch {
         self.state().unread
     }
 
-    fn read_some(&self) {
-        if matches!(self.state().phase, Phase::FirstByte | Phase::Flushing | Phase::Idle) {
+    /// More of the request's body has come than of most.
+    pub fn large(&self) {
+        self.set(|state| {
+            if state.body == Body::Small {
+                state.body = Body::Large;
+            }
+        });
+    }
+
+    /// Whether the connection got a large buffer for it.
+    #[must_use]
+    pub fn is_widened(&self) -> bool {
+        self.state().body == Body::Widened
+    }
+
+    fn widened(&self) {
+        self.set(|state| state.body = Body::Widened);
+    }
+
+    /// True where what comes is worth a large buffer.
+    fn read_some(&self) -> bool {
+        let State { phase, body, .. } = self.state();
+        if matches!(phase, Phase::FirstByte | Phase::Flushing | Phase::Idle) {
             self.set(|state| state.phase = Phase::Head);
         }
+        body == Body::Large
     }
 
     fn flushed(&self) -> bool {
@@ -161,11 +201,19 @@ pub struct GuardedIo<IO> {
     window: Option<usize>,
     // What was thrown away since the write side was shut down.
     lingering: Option<usize>,
+    large_buffers: LargeBuffers,
+    // After `inner`, which is closed before it is paid back.
+    large_buffer: Option<LargeBuffer>,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
+impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> GuardedIo<IO> {
     /// Wraps the IO of a connection that has just been accepted.
-    pub fn new(inner: IO, watch: Arc<Watch>, deadlines: Deadlines) -> Self {
+    pub fn new(
+        inner: IO,
+        watch: Arc<Watch>,
+        deadlines: Deadlines,
+        large_buffers: LargeBuffers,
+    ) -> Self {
         let now = Instant::now();
         Self {
             inner,
@@ -175,6 +223,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
             write_timer: Box::pin(sleep_until(now)),
             window: None,
             lingering: None,
+            large_buffers,
+            large_buffer: None,
+        }
+    }
+
+    /// Gives the kernel a larger buffer for what comes, if there is one.
+    fn widen(&mut self) {
+        if let Some(buffer) = self.large_buffers.take() {
+            if let Err(error) = self.inner.set_receive_buffer(buffer.bytes) {
+                tracing::debug!(%error, "the receive buffer stays as it is");
+            }
+            self.large_buffer = Some(buffer);
+            self.watch.widened();
         }
     }
 
@@ -233,7 +294,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> GuardedIo<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
+impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> AsyncRead for GuardedIo<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -241,8 +302,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) {
-            if buf.filled().len() > before {
-                self.watch.read_some();
+            if buf.filled().len() > before && self.watch.read_some() {
+                self.widen();
             }
             return Poll::Ready(read);
         }
@@ -257,7 +318,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<IO> {
+impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> AsyncWrite for GuardedIo<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

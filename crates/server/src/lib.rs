@@ -4,6 +4,7 @@
 //! - [`counts`]: how many of each; [`plan`]: what they add up to, [`show_plan`]: printed;
 //! - [`limits`]: every semaphore; [`descriptors`]: the system's;
 //! - [`listener`]: accepts; [`connection`]: serves one; [`io`]: its deadlines;
+//!   [`socket`]: the kernel's share of it;
 //! - [`telemetry`]: what is logged; [`log_line`]: a line of it;
 //! - [`gauge`]: how near memory is to the limit, sampled; [`metrics`]: that, as text;
 //! - [`admin`]: the other listener, for those who run it; [`memory`]: what is in use;
@@ -30,6 +31,7 @@ pub mod plan;
 pub mod registry;
 pub mod secrets;
 pub mod show_plan;
+pub mod socket;
 pub mod telemetry;
 
 pub use application::{Application, Outcome};

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::Config;
 use crate::config::size;
 use crate::counts::Counts;
+use crate::socket::{AT_FIRST, LargeBuffers};
 
 /// The semaphores; each permit pays for one unit of a term of the plan.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Limits {
     pub connections: Arc<Semaphore>,
     /// Held by a request, to the end of its response.
     pub requests: Arc<Permits>,
+    /// Held by the socket of a connection that brings an upload.
+    pub large_buffers: LargeBuffers,
     /// Held by the staged upload.
     pub uploads: Arc<Permits>,
     /// One each; see [`Buffers`].
@@ -44,6 +47,10 @@ impl Limits {
         Self {
             connections: Arc::new(Semaphore::new(counts.connections)),
             requests: permits(counts.requests),
+            large_buffers: LargeBuffers::new(
+                counts.uploads,
+                size(config.socket_receive_buffer).max(AT_FIRST),
+            ),
             uploads: permits(counts.uploads),
             buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
             downloads: permits(counts.downloads),

@@ -39,7 +39,7 @@ const REFUSED_READS: usize = 16;
 /// What the kernel may hold a socket, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketBuffers {
-    /// Received and not read (`SO_RCVBUF`).
+    /// Received and not read (`SO_RCVBUF`), to begin with: see [`crate::socket`].
     pub receive: usize,
     /// Written and not sent (`TCP_NOTSENT_LOWAT`).
     pub unsent: u32,
@@ -66,7 +66,7 @@ pub async fn accept<S, B>(
     buffers: SocketBuffers,
     connections: &Arc<Connections>,
     service: S,
-    settings: Settings,
+    settings: &Settings,
     shutdown: &Shutdown,
     tasks: &TaskTracker,
 ) where
@@ -100,7 +100,7 @@ pub async fn accept<S, B>(
             refuse(&stream);
             continue;
         };
-        let (service, shutdown) = (service.clone(), shutdown.clone());
+        let (service, settings, shutdown) = (service.clone(), settings.clone(), shutdown.clone());
         tasks.spawn(async move {
             if let Err(error) = serve(stream, peer, service, settings, seat, shutdown).await {
                 tracing::debug!(%peer, error = cause(&error), "a connection ended early");
@@ -149,7 +149,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn accepted_sockets_have_the_buffers_of_the_plan() {
-        use crate::connection::received_cost;
+        use crate::socket::received_cost;
 
         let buffers = SocketBuffers { receive: 32 * 1024, unsent: 8 * 1024 };
         let listener = listen(([127, 0, 0, 1], 0).into(), buffers).unwrap();

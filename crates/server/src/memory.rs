@@ -9,6 +9,7 @@ use handler::{App, Permits};
 
 use crate::gauge::Source;
 use crate::registry::Connections;
+use crate::socket::LargeBuffers;
 
 /// Where it is.
 pub const PATH: &str = "/memory";
@@ -22,6 +23,8 @@ pub struct Memory {
     pub app: Arc<App>,
     /// Of both listeners.
     pub connections: [Arc<Connections>; 2],
+    /// Of their sockets.
+    pub large_buffers: LargeBuffers,
     /// What is measured.
     pub figures: Source,
 }
@@ -46,6 +49,7 @@ impl Memory {
                 // Perhaps not at the same moment: it may have been less.
                 in_use(clients.open() + admin.open(), clients.most() + admin.most())
             }
+            "sockets, uploads" => in_use(self.large_buffers.taken(), self.large_buffers.most()),
             "requests" => of(&app.requests),
             "uploads" => of(&app.uploads),
             "upload buffers" => {

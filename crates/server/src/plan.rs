@@ -5,6 +5,7 @@ use storage::CacheSettings;
 
 use crate::config::{Config, size};
 use crate::counts::{Counts, SCALE};
+use crate::socket::{self, AT_FIRST};
 use crate::{admin, connection, telemetry};
 
 /// The process with nothing to do, in bytes: code, statics, the runtime, the
@@ -66,6 +67,7 @@ fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
     let tokens = config.tokens().len().max(1);
     let download = streaming::download::cost(size(config.download_chunk));
     let connections = counts.connections + admin::CONNECTIONS;
+    let receive = size(config.socket_receive_buffer);
     let threads = config.worker_threads + config.blocking_threads;
     let heap = |name, count: usize, unit: usize, setting, held_by| Term {
         name,
@@ -110,7 +112,7 @@ fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
         kernel(
             "sockets, received",
             connections,
-            connection::received_cost(size(config.socket_receive_buffer)) as u64,
+            socket::received_cost(receive.min(AT_FIRST)) as u64,
             "--max-connections",
             "hostile",
         ),
@@ -118,13 +120,20 @@ fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
         kernel(
             "sockets, unsent",
             connections,
-            connection::unsent_cost(size(config.socket_unsent)) as u64,
+            socket::unsent_cost(size(config.socket_unsent)) as u64,
             "--max-connections",
             "hostile",
         ),
         heap("requests", counts.requests, request, "--max-requests", "memtest admission"),
         heap("uploads", counts.uploads, upload, "--max-uploads", "memtest upload"),
         heap("upload buffers", counts.uploads, chunk, "--max-uploads", "memtest upload"),
+        kernel(
+            "sockets, uploads",
+            counts.uploads,
+            socket::received_cost(receive.saturating_sub(AT_FIRST)) as u64,
+            "--max-uploads",
+            "hostile",
+        ),
         heap("downloads", counts.downloads, download, "--max-downloads", "memtest download"),
         Term {
             setting: None,
@@ -185,13 +194,14 @@ mod tests {
         let upload = streaming::upload::cost(chunk)
             + connection::busy_cost(buffer)
             + handler::multipart::cost(buffer);
-        let sockets = connection::received_cost(64 << 10) + connection::unsent_cost(16 << 10);
+        let sockets = socket::received_cost(AT_FIRST) + socket::unsent_cost(16 << 10);
+        let large = socket::received_cost((64 << 10) - AT_FIRST);
         let thread = usize::try_from(THREAD).unwrap();
         // One more than there is of each; what that may hold in heap, and beside it.
         for (setting, heap, other) in [
-            ("--max-connections=97", connection::cost(buffer), sockets),
+            ("--max-connections=161", connection::cost(buffer), sockets),
             ("--max-requests=65", handler::admission::cost(buffer), 0),
-            ("--max-uploads=17", upload, 0),
+            ("--max-uploads=17", upload, large),
             ("--max-downloads=33", streaming::download::cost(chunk), 0),
             ("--max-pages=17", handler::pages::cost(), 0),
             ("--max-encoders=5", handler::compression::cost(), 0),

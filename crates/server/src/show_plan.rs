@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_tried_on_in_both_forms() {
-        let set = ["--max-connections=95"];
+        let set = ["--max-connections=159"];
         let (table, result) = shown(64, Format::Table, &set);
         result.unwrap();
         assert!(table.contains("64.00 MiB, by --limit\n"), "{table}");

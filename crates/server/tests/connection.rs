@@ -7,25 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::StreamExt;
 use http::{Request, Response};
 use server::connection::{Settings, Shutdown};
 use server::io::Deadlines;
 use server::registry::{Connections, Seat};
+use server::socket::{LARGE_BODY, LargeBuffers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::service_fn;
 
-const SETTINGS: Settings = Settings {
-    buffer: 8192,
-    deadlines: Deadlines {
-        first_byte: Duration::from_secs(5),
-        head: Duration::from_secs(10),
-        idle: Duration::from_secs(60),
-        write: Duration::from_secs(30),
-    },
+const DEADLINES: Deadlines = Deadlines {
+    first_byte: Duration::from_secs(5),
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+    write: Duration::from_secs(30),
 };
+/// Large receive buffers.
+const LARGE: usize = 1;
 /// Longer than anything here takes; the clock is paused.
 const NEVER: Duration = Duration::from_secs(7200);
 /// What a duplex holds each way, in bytes.
@@ -39,6 +40,13 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
             sleep(Duration::from_secs(3600)).await;
             Body::from("late")
         }
+        "/read" => {
+            let mut data = request.into_body().into_data_stream();
+            while let Some(data) = data.next().await {
+                assert!(!data.unwrap().is_empty());
+            }
+            Body::from("ok")
+        }
         "/large" => Body::from(vec![b'x'; 64 * 1024]),
         _ => Body::from("ok"),
     }))
@@ -46,22 +54,25 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
 
 struct Server {
     connections: Arc<Connections>,
+    settings: Settings,
     shutdown: Shutdown,
 }
 
 impl Server {
     fn new(places: usize) -> Self {
         let connections = Connections::new(Arc::new(Semaphore::new(places)));
-        Self { connections, shutdown: Shutdown::default() }
+        let large_buffers = LargeBuffers::new(LARGE, 64 * 1024);
+        let settings = Settings { buffer: 8192, deadlines: DEADLINES, large_buffers };
+        Self { connections, settings, shutdown: Shutdown::default() }
     }
 
     fn serve(&self, seat: Seat) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
         let (client, io) = duplex(PIPE);
         let peer = ([127, 0, 0, 1], 1).into();
         let shutdown = self.shutdown.clone();
-        let service = service_fn(answer);
+        let (service, settings) = (service_fn(answer), self.settings.clone());
         #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
-        let task = tokio::spawn(server::serve(io, peer, service, SETTINGS, seat, shutdown));
+        let task = tokio::spawn(server::serve(io, peer, service, settings, seat, shutdown));
         (client, task)
     }
 
@@ -323,4 +334,38 @@ async fn forced_shutdown_ends_requests() {
     sleep(Duration::from_secs(1)).await;
     server.shutdown.forced.cancel();
     timeout(Duration::from_secs(1), task).await.unwrap().unwrap().unwrap();
+}
+
+/// A request with a body of so many bytes, and the answer's head.
+async fn upload(client: &mut DuplexStream, size: usize) -> String {
+    let head = format!("POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&vec![b'x'; size]).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok") {
+        answer.push(client.read_u8().await.unwrap());
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_takes_a_large_buffer_to_the_end_of_its_connection() {
+    let server = Server::new(3);
+    let buffers = &server.settings.large_buffers;
+    let (mut first, first_ended) = server.connect().await;
+    // Many that are small are not one that is large.
+    for _ in 0..3 {
+        assert!(!upload(&mut first, LARGE_BODY - 1).await.contains("connection: close"));
+    }
+    assert_eq!(buffers.most(), 0);
+    // Of the body more has to come when it gets the buffer.
+    let held = buffers.take().unwrap();
+    let (mut second, _second_ended) = server.connect().await;
+    assert!(!upload(&mut second, 2 * LARGE_BODY).await.contains("connection: close"));
+    drop(held);
+    assert!(upload(&mut first, 2 * LARGE_BODY).await.contains("connection: close"));
+    first_ended.await.unwrap().unwrap();
+    assert_eq!((buffers.taken(), buffers.most()), (0, LARGE));
+    // It is free for the next.
+    assert!(upload(&mut second, 2 * LARGE_BODY).await.contains("connection: close"));
 }

@@ -118,7 +118,7 @@ pub fn keeps_the_peak() -> Result<(), Failed> {
     assert!(chart.columns.len() <= COLUMNS);
     assert_eq!(chart.measured().into_iter().max(), Some(watch.peak()));
     let svg = chart.svg();
-    assert!(svg.contains("measured: up to 51.00 MiB"), "{svg}");
+    assert!(svg.contains("measured, resident and sockets: up to 51.00 MiB"), "{svg}");
     // At the peak 51 MiB are measured. All terms have 10 + 9.87 + 1 + 6.99 + 0.44 there.
     let over = &points(&svg, "over")[0];
     let peak = over.iter().map(|point| point.1).fold(f64::MAX, f64::min);

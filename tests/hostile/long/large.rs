@@ -1,4 +1,4 @@
-//! 10 GiB in and out of 64 MiB, beside 200 clients for whom there are 96 places; and
+//! 10 GiB in and out of 64 MiB, beside 200 clients for whom there are 160 places; and
 //! the same with nobody to enforce the limit, for comparison.
 
 use std::net::SocketAddr;

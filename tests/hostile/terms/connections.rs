@@ -4,26 +4,36 @@ use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use server::socket;
 
 use super::stage::{ADMIN, Driven, Stage};
 use super::wire::{self, Wire};
 
-/// An upload that makes a connection's buffer as large as it gets, in bytes.
-const UPLOAD: usize = 128 << 10;
+/// A body that comes by itself, and brings so much of the next request's head along, in
+/// bytes: then the rest of that has no room in the buffer, which is doubled.
+const UPLOAD: usize = 1000;
+const ALONG: usize = 500;
+
+/// One that gets a large buffer of the kernel's.
+const LARGE: usize = 2 * socket::LARGE_BODY;
 
 /// Each place is taken by a client that has uploaded, and has then stopped in a head
-/// that fills the buffer.
+/// that fills the buffer, and more.
 pub fn connections(stage: &mut Stage) -> Result<Driven> {
     stage.begin()?;
     let places = stage.count("connections") - server::admin::CONNECTIONS;
-    let mut clients = Vec::new();
+    let (next, mut clients) = (wire::unfinished(), Vec::new());
     for _ in 0..places {
         let mut client = Wire::open(stage.address())?;
-        client.upload(UPLOAD)?;
+        let length = UPLOAD.to_string();
+        client.send(wire::request("POST", "/v1/files?name=a", &[("content-length", &length)]))?;
+        stage.until_in_use("uploads", 1)?;
+        client.send(["x".repeat(UPLOAD).as_str(), &next[..ALONG]].concat())?;
+        ensure!(client.answer()?.0.status == 201);
         clients.push(client);
     }
     for client in &mut clients {
-        client.send(wire::unfinished())?;
+        client.send(&next[ALONG..])?;
     }
     let admin = idle_at_admin(stage)?;
     stage.look()?;
@@ -52,24 +62,8 @@ fn idle_at_admin(stage: &Stage) -> Result<Vec<Wire>> {
 pub fn sockets(stage: &mut Stage) -> Result<Driven> {
     stage.begin()?;
     let places = stage.count("connections") - server::admin::CONNECTIONS;
-    // A probe is answered whatever others hold. In pieces of few bytes: the kernel counts
-    // what it needs for each, not what is in it.
-    let requests = wire::get("/livez").repeat(64);
-    let mut clients: Vec<(Wire, usize)> = Vec::new();
-    for _ in 0..places {
-        let client = Wire::narrow(stage.address())?;
-        client.stream().set_nonblocking(true)?;
-        clients.push((client, 0));
-    }
-    let mut still = 0;
-    while still < 5 {
-        let mut sent = 0;
-        for (client, at) in &mut clients {
-            sent += fill(client, at, requests.as_bytes())?;
-        }
-        still = if sent == 0 { still + 1 } else { 0 };
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let clients = (0..places).map(|_| Wire::narrow(stage.address())).collect::<Result<_>>()?;
+    let clients = fill_all(clients)?;
     let admin = idle_at_admin(stage)?;
     stage.look()?;
     let (head, _) = Wire::open(stage.address())?.get("/livez")?;
@@ -80,6 +74,54 @@ pub fn sockets(stage: &mut Stage) -> Result<Driven> {
         beside: vec![],
         told: head.status.to_string(),
     })
+}
+
+/// Each has uploaded a file, for which the database makes no record yet, and sends on.
+pub fn large_sockets(stage: &mut Stage) -> Result<Driven> {
+    let count = stage.count("sockets, uploads");
+    stage.begin()?;
+    let lock = stage.database.lock("files")?;
+    let mut clients = Vec::new();
+    let length = [("content-length", &*LARGE.to_string())];
+    for _ in 0..count {
+        let mut client = Wire::open(stage.address())?;
+        client.send(wire::request("POST", "/v1/files?name=large", &length))?;
+        client.send(vec![b'x'; LARGE])?;
+        clients.push(client);
+    }
+    let clients = fill_all(clients)?;
+    stage.look()?;
+    let mut client = Wire::open(stage.address())?;
+    client.send(wire::request("POST", "/v1/files?name=more", &length))?;
+    let (head, _) = client.answer()?;
+    let count = count as u64;
+    Ok(Driven {
+        held: Box::new((clients, lock)),
+        driven: vec![("sockets, uploads", count)],
+        beside: vec![("sockets, received", count)],
+        told: head.status.to_string(),
+    })
+}
+
+/// Sends, as much as the kernel takes and the service does not.
+fn fill_all(clients: Vec<Wire>) -> Result<Vec<(Wire, usize)>> {
+    // A probe is answered whatever others hold. In pieces of few bytes: the kernel counts
+    // what it needs for each, not what is in it.
+    let requests = wire::get("/livez").repeat(64);
+    for client in &clients {
+        client.stream().set_nonblocking(true)?;
+    }
+    let mut clients: Vec<_> = clients.into_iter().map(|client| (client, 0)).collect();
+    let mut still = 0;
+    while still < 5 {
+        let mut sent = 0;
+        for (client, at) in &mut clients {
+            sent += fill(client, at, requests.as_bytes())?;
+        }
+        still = if sent == 0 { still + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(clients)
 }
 
 /// Sends on from where the last one stopped, until the kernel takes no more.

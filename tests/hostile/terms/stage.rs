@@ -97,8 +97,8 @@ impl Stage {
     }
 
     fn warm_up(&mut self) -> Result<()> {
+        let record = Wire::open(self.address())?.upload(100_000)?;
         let mut client = Wire::open(self.address())?;
-        let record = client.upload(100_000)?;
         for path in [
             "/livez",
             "/readyz",
@@ -143,6 +143,19 @@ impl Stage {
         Ok(seen)
     }
 
+    /// Waits until so much of a term is in use.
+    pub fn until_in_use(&mut self, name: &str, count: u64) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            self.seen()?;
+            let in_use = self.memory.of(name).in_use;
+            if in_use == count {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < QUIET, "{name}: {in_use} in use");
+        }
+    }
+
     fn seen(&mut self) -> Result<Seen> {
         let (_, text) = self.admin.get("/memory")?;
         self.memory = serde_json::from_str(&text)?;
@@ -167,8 +180,9 @@ impl Stage {
 
     /// Waits until nobody holds anything: permits, sockets, staged files.
     pub fn at_rest(&mut self) -> Result<()> {
-        const HELD: [&str; 7] = [
+        const HELD: [&str; 8] = [
             "requests",
+            "sockets, uploads",
             "uploads",
             "upload buffers",
             "downloads",

@@ -144,9 +144,10 @@ impl Rig {
             + 'static,
     {
         let connections: Arc<Connections> = self.application.connections.clone();
-        let settings: Settings = self.application.settings;
+        let settings: Settings = self.application.settings.clone();
         Service::new(move |io| {
-            let (connections, service) = (connections.clone(), service.clone());
+            let (connections, service, settings) =
+                (connections.clone(), service.clone(), settings.clone());
             async move {
                 let Some(seat) = connections.admit().await else { return };
                 // A client that leaves is no error here.

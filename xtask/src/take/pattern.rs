@@ -208,7 +208,7 @@ pub const ALL: &[Pattern] = &[
         name: "connections",
         about: "a deadline for each phase, least progress while writing, a cap",
         origin: "server",
-        files: &["connection.rs", "io.rs", "registry.rs"],
+        files: &["connection.rs", "io.rs", "registry.rs", "socket.rs"],
         exports: "/// The connection's other end, in a request's extensions.\n\
                   #[derive(Clone, Copy, Debug)]\n\
                   pub struct Peer(pub std::net::SocketAddr);",
