@@ -37,6 +37,8 @@ struct Scenario {
     least: u64,
     /// What it has filled stays full.
     stays: bool,
+    /// Threads keep for later what they have freed, which is theirs.
+    keeps: bool,
     /// It is run by `--ignored`: it takes a pace that is found by trying.
     by_chance: bool,
 }
@@ -69,34 +71,47 @@ const fn scenario(name: &'static str, drive: fn(&mut Stage) -> Result<Driven>) -
         told: "",
         least: LEAST,
         stays: false,
+        keeps: false,
         by_chance: false,
     }
 }
 
 const SCENARIOS: [Scenario; 15] = [
     // Threads keep what they had last, and the pool its connections.
-    Scenario { stays: true, ..scenario("base_and_threads", process::base_and_threads) },
-    Scenario { told: "503", ..scenario("connections", connections::connections) },
-    Scenario { told: "503", ..scenario("sockets", connections::sockets) },
-    Scenario { told: "503", ..scenario("large_sockets", connections::large_sockets) },
-    Scenario { told: "503", ..scenario("requests", connections::requests) },
-    Scenario { told: "503", ..scenario("uploads", streams::uploads) },
-    Scenario { told: "503", ..scenario("downloads", streams::downloads) },
-    Scenario { told: "503", records: 20_000, ..scenario("pages", streams::pages) },
+    Scenario {
+        stays: true,
+        keeps: true,
+        ..scenario("alone_base_and_threads", process::base_and_threads)
+    },
+    Scenario { told: "503", ..scenario("alone_connections", connections::connections) },
+    Scenario { told: "503", ..scenario("alone_sockets", connections::sockets) },
+    Scenario { told: "503", ..scenario("alone_large_sockets", connections::large_sockets) },
+    Scenario { told: "503", ..scenario("alone_requests", connections::requests) },
+    Scenario { told: "503", ..scenario("alone_uploads", streams::uploads) },
+    Scenario { told: "503", ..scenario("alone_downloads", streams::downloads) },
+    Scenario { told: "503", records: 20_000, ..scenario("alone_pages", streams::pages) },
     // It takes a Postgres over TCP, too: what waits in a Unix socket is in no TCP account.
-    Scenario { records: 20_000, by_chance: true, ..scenario("rows_ahead", streams::rows_ahead) },
-    Scenario { told: "200, as it is", records: 20_000, ..scenario("encoders", streams::encoders) },
-    Scenario { records: tables::RECORDS, stays: true, ..scenario("cache", tables::cache) },
-    scenario("audit_queue", tables::audit),
+    Scenario {
+        records: 20_000,
+        by_chance: true,
+        ..scenario("alone_rows_ahead", streams::rows_ahead)
+    },
+    Scenario {
+        told: "200, as it is",
+        records: 20_000,
+        ..scenario("alone_encoders", streams::encoders)
+    },
+    Scenario { records: tables::RECORDS, stays: true, ..scenario("alone_cache", tables::cache) },
+    scenario("alone_audit_queue", tables::audit),
     Scenario {
         arguments: &["--trusted-proxies=1"],
         stays: true,
-        ..scenario("rate_limit", tables::rate_limit)
+        ..scenario("alone_rate_limit", tables::rate_limit)
     },
     // Of a line's 1,024 bytes a client can fill 640 (path and method are cut); the rest is
     // for what the service says of itself.
-    Scenario { least: 50, ..scenario("log", tables::log) },
-    Scenario { stays: true, ..scenario("pooled_connections", process::pool) },
+    Scenario { least: 50, ..scenario("alone_log", tables::log) },
+    Scenario { stays: true, ..scenario("alone_pooled_connections", process::pool) },
 ];
 
 /// What was measured, for [`show`].
@@ -104,7 +119,7 @@ static ROWS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub fn trials() -> impl Iterator<Item = Trial> {
     SCENARIOS.into_iter().map(|scenario| {
-        let name = format!("alone_{}_reach_their_count", scenario.name);
+        let name = format!("terms::{}", scenario.name);
         let by_chance = scenario.by_chance;
         let run = move || scenario.run().map_err(|error| Failed::from(format!("{error:#}")));
         Trial::test(name, run).with_ignored_flag(by_chance)
@@ -122,8 +137,7 @@ pub fn show() {
 impl Scenario {
     fn run(&self) -> Result<()> {
         let arguments = [&PATIENT, self.arguments].concat();
-        // What threads keep for later is theirs.
-        let mut stage = Stage::set(&arguments, self.records, self.name == "base_and_threads")?;
+        let mut stage = Stage::set(&arguments, self.records, self.keeps)?;
         stage.begin()?;
         let (begun, used) = (stage.before.clone(), stage.memory.clone());
         let Driven { held, driven, beside, told } = (self.drive)(&mut stage)?;

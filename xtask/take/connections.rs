@@ -18,12 +18,14 @@ use meter::{Report, Sample};
 use pattern::connection::{Settings, Shutdown, cost, serve};
 use pattern::io::Deadlines;
 use pattern::registry::Connections;
+use pattern::socket::{LARGE_BODY, LargeBuffers, Receive};
 use tokio::sync::Semaphore;
 use tower::service_fn;
 
 use super::Case;
 use crate::rig::measure::{self, REPETITIONS, WARM_UPS};
-use crate::rig::{self, MIB, Service};
+use crate::rig::pipe::End;
+use crate::rig::{self, Service};
 
 pub const CASE: Case = Case {
     name: "connections",
@@ -43,9 +45,10 @@ async fn pattern() -> Result<Report> {
     let mut samples = Vec::new();
     for buffer in [8 * 1024, 16 * 1024, 64 * 1024] {
         let connections = Connections::new(Arc::new(Semaphore::new(64)));
-        let settings = Settings { buffer, deadlines: DEADLINES };
+        let large_buffers = Arc::new(LargeBuffers::new(1, 64 * 1024));
+        let settings = Arc::new(Settings { buffer, deadlines: DEADLINES, large_buffers });
         let service = Service::new(move |io| {
-            let connections = connections.clone();
+            let (connections, settings) = (connections.clone(), settings.clone());
             async move {
                 let Some(seat) = connections.admit().await else { return };
                 let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
@@ -87,19 +90,32 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::from("ok")))
 }
 
-/// What a connection holds that waits for its next request after an upload, as a share
-/// of what the formula says.
+/// It has no kernel behind it.
+impl Receive for End {
+    fn set_receive_buffer(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How often each uploads.
+const UPLOADS: usize = 3;
+
+/// What a connection holds that waits for its next request after uploads, as a share of
+/// what the formula says.
 async fn idle(service: &Service, buffer: usize) -> Result<Sample> {
-    let sizes = [MIB; WARM_UPS + REPETITIONS];
+    // Such a one is not the connection's last.
+    let sizes = [LARGE_BODY as u64 - 1; WARM_UPS + REPETITIONS];
     let held = measure::held(service, sizes, |size| {
         let call = service.call();
         Box::pin(async move {
             let mut client = call.begin();
             let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
-            client.send(head.as_bytes()).await?;
-            client.send_content(size, size).await?;
-            let length = client.head("200").await?;
-            client.whole_body(length).await?;
+            for _ in 0..UPLOADS {
+                client.send(head.as_bytes()).await?;
+                client.send_content(size, size).await?;
+                let length = client.head("200").await?;
+                client.whole_body(length).await?;
+            }
             Ok(client)
         })
     });

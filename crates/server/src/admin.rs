@@ -38,7 +38,7 @@ impl Admin {
         places: Arc<Connections>,
         more: Router,
         buffers: SocketBuffers,
-        settings: Settings,
+        settings: Arc<Settings>,
     ) -> Self {
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
         let (inner, connections) = (tasks.clone(), shutdown.clone());

@@ -46,7 +46,7 @@ pub struct Application {
     /// The open connections.
     pub connections: Arc<Connections>,
     /// What bounds each.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// What it may hold.
     pub line: LoadLine,
     access: Access,
@@ -132,7 +132,7 @@ impl Application {
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let settings = Settings {
+        let settings = Arc::new(Settings {
             buffer: size(config.connection_buffer),
             deadlines: Deadlines {
                 first_byte: config.first_byte_timeout,
@@ -141,7 +141,7 @@ impl Application {
                 write: config.write_timeout,
             },
             large_buffers: limits.large_buffers,
-        };
+        });
         let usage = Usage::open();
         Ok(Self {
             app: Arc::new(app),

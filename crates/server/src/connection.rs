@@ -37,7 +37,7 @@ const OVERHEAD: usize = 14 * 1024;
 /// `buffer` bytes: twice that, as `bytes` doubles a buffer that has no room for the rest
 /// of a head behind what came before it. Measured, at 16 KiB: 46,600 after a small body
 /// and a head of 15.9 KiB behind it, whatever the pieces; 27,900 after whole buffers.
-/// Held by the hostile test `alone_connections_reach_their_count`.
+/// Held by the hostile test `alone_connections`.
 ///
 /// For handlers that keep the request's head until they have read its body, as all
 /// here do. Where the head is dropped before, nothing pins the buffer that it lies in,
@@ -62,7 +62,7 @@ pub struct Settings {
     /// How long each phase may last.
     pub deadlines: Deadlines,
     /// For those that bring a large body.
-    pub large_buffers: LargeBuffers,
+    pub large_buffers: Arc<LargeBuffers>,
 }
 
 /// What ends connections from outside.
@@ -86,7 +86,7 @@ pub async fn serve<IO, S, B>(
     io: IO,
     peer: SocketAddr,
     service: S,
-    settings: Settings,
+    settings: Arc<Settings>,
     seat: Seat,
     shutdown: Shutdown,
 ) -> hyper::Result<()>
@@ -96,8 +96,12 @@ where
     B: HttpBody<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     let watch = seat.watch();
-    let io =
-        TokioIo::new(GuardedIo::new(io, watch.clone(), settings.deadlines, settings.large_buffers));
+    let io = TokioIo::new(GuardedIo::new(
+        io,
+        watch.clone(),
+        settings.deadlines,
+        settings.large_buffers.clone(),
+    ));
     let service = service_fn(|request: Request<Incoming>| {
         watch.busy();
         let mut request = request.map(|body| match body.is_end_stream() {

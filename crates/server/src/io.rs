@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::socket::{LargeBuffer, LargeBuffers, Receive};
+use crate::socket::{LargeBuffers, Paid, Receive};
 
 /// What the kernel must take in each write window, in bytes: at the default of
 /// 30 s that is 137 B/s, a client that has all but stopped.
@@ -201,9 +201,9 @@ pub struct GuardedIo<IO> {
     window: Option<usize>,
     // What was thrown away since the write side was shut down.
     lingering: Option<usize>,
-    large_buffers: LargeBuffers,
+    large_buffers: Arc<LargeBuffers>,
     // After `inner`, which is closed before it is paid back.
-    large_buffer: Option<LargeBuffer>,
+    large_buffer: Option<Paid>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> GuardedIo<IO> {
@@ -212,7 +212,7 @@ impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> GuardedIo<IO> {
         inner: IO,
         watch: Arc<Watch>,
         deadlines: Deadlines,
-        large_buffers: LargeBuffers,
+        large_buffers: Arc<LargeBuffers>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -230,11 +230,11 @@ impl<IO: AsyncRead + AsyncWrite + Receive + Unpin> GuardedIo<IO> {
 
     /// Gives the kernel a larger buffer for what comes, if there is one.
     fn widen(&mut self) {
-        if let Some(buffer) = self.large_buffers.take() {
-            if let Err(error) = self.inner.set_receive_buffer(buffer.bytes) {
+        if let Some(paid) = self.large_buffers.take() {
+            if let Err(error) = self.inner.set_receive_buffer(self.large_buffers.bytes()) {
                 tracing::debug!(%error, "the receive buffer stays as it is");
             }
-            self.large_buffer = Some(buffer);
+            self.large_buffer = Some(paid);
             self.watch.widened();
         }
     }

@@ -24,7 +24,7 @@ pub struct Limits {
     /// Held by a request, to the end of its response.
     pub requests: Arc<Permits>,
     /// Held by the socket of a connection that brings an upload.
-    pub large_buffers: LargeBuffers,
+    pub large_buffers: Arc<LargeBuffers>,
     /// Held by the staged upload.
     pub uploads: Arc<Permits>,
     /// One each; see [`Buffers`].
@@ -47,10 +47,10 @@ impl Limits {
         Self {
             connections: Arc::new(Semaphore::new(counts.connections)),
             requests: permits(counts.requests),
-            large_buffers: LargeBuffers::new(
+            large_buffers: Arc::new(LargeBuffers::new(
                 counts.uploads,
                 size(config.socket_receive_buffer).max(AT_FIRST),
-            ),
+            )),
             uploads: permits(counts.uploads),
             buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
             downloads: permits(counts.downloads),

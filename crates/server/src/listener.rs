@@ -66,7 +66,7 @@ pub async fn accept<S, B>(
     buffers: SocketBuffers,
     connections: &Arc<Connections>,
     service: S,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     shutdown: &Shutdown,
     tasks: &TaskTracker,
 ) where

@@ -24,7 +24,7 @@ pub struct Memory {
     /// Of both listeners.
     pub connections: [Arc<Connections>; 2],
     /// Of their sockets.
-    pub large_buffers: LargeBuffers,
+    pub large_buffers: Arc<LargeBuffers>,
     /// What is measured.
     pub figures: Source,
 }

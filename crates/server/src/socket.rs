@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A connection's receive buffer to begin with, in bytes (`SO_RCVBUF`): as much as its
-/// own buffer takes. Held by the hostile test `alone_sockets_reach_their_count`.
+/// own buffer takes. Held by the hostile test `alone_sockets`.
 pub const AT_FIRST: usize = 16 * 1024;
 
 /// How much of a body comes before its connection gets a large buffer, in bytes: more
@@ -64,36 +64,38 @@ impl Receive for DuplexStream {
 }
 
 /// The large receive buffers: how large, and how many.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LargeBuffers {
     bytes: usize,
     count: usize,
     permits: Arc<Semaphore>,
-    most: Arc<AtomicUsize>,
+    most: AtomicUsize,
 }
 
-/// Paid for as long as it lives, which is as long as its socket.
+/// Pays for a large buffer as long as it lives, which is as long as its socket.
 #[derive(Debug)]
-pub struct LargeBuffer {
-    /// How large it may be, in bytes.
-    pub bytes: usize,
-    _permit: OwnedSemaphorePermit,
-}
+pub struct Paid(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 impl LargeBuffers {
     /// So many of so many bytes.
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
         let permits = Arc::new(Semaphore::new(count));
-        Self { bytes, count, permits, most: Arc::default() }
+        Self { bytes, count, permits, most: AtomicUsize::new(0) }
     }
 
     /// One of them, if one is free.
     #[must_use]
-    pub fn take(&self) -> Option<LargeBuffer> {
+    pub fn take(&self) -> Option<Paid> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         self.most.fetch_max(self.taken(), Ordering::Relaxed);
-        Some(LargeBuffer { bytes: self.bytes, _permit: permit })
+        Some(Paid(permit))
+    }
+
+    /// How large each may be, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many are taken.

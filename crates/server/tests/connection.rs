@@ -54,15 +54,15 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
 
 struct Server {
     connections: Arc<Connections>,
-    settings: Settings,
+    settings: Arc<Settings>,
     shutdown: Shutdown,
 }
 
 impl Server {
     fn new(places: usize) -> Self {
         let connections = Connections::new(Arc::new(Semaphore::new(places)));
-        let large_buffers = LargeBuffers::new(LARGE, 64 * 1024);
-        let settings = Settings { buffer: 8192, deadlines: DEADLINES, large_buffers };
+        let large_buffers = Arc::new(LargeBuffers::new(LARGE, 64 * 1024));
+        let settings = Arc::new(Settings { buffer: 8192, deadlines: DEADLINES, large_buffers });
         Self { connections, settings, shutdown: Shutdown::default() }
     }
 

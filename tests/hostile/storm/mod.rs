@@ -140,7 +140,6 @@ impl Row {
 
     /// Lets clients loose for `length`, with good ones beside them. `filled` bytes of the
     /// heap may stay.
-    #[expect(clippy::too_many_arguments, reason = "once each")]
     fn of(
         scene: &mut Scene,
         name: &'static str,

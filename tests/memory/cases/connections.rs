@@ -23,18 +23,18 @@ use axum::{Extension, Router};
 use handler::Peer;
 use meter::{Report, Sample};
 use server::connection::cost;
+use server::socket::LARGE_BODY;
 
 use super::download::{self, Download};
 use super::{Case, Tier, upload};
 use crate::rig::application::{HOST, Home, PEER, Rig};
-use crate::rig::content::Content;
 use crate::rig::listener::served_by_axum;
-use crate::rig::{self, Client, MIB, Operation, Service, measure, rows, service::quiet};
+use crate::rig::{self, Client, Operation, Service, measure, rows, service::quiet};
 
 pub const CASE: Case = Case {
     name: "connections",
     tier: Tier::A,
-    about: "bytes a connection: idle, slow head, slow reader, after an upload; a cap",
+    about: "bytes a connection: idle, slow head, slow reader, a head behind a body; a cap",
     pattern: || rig::run(Home::with(async |home| Box::pin(measured(home, Rig::service)).await)),
     twin: || rig::run(Home::with(async |home| Box::pin(measured(home, naive)).await)),
 };
@@ -60,7 +60,7 @@ async fn measured(home: &Home, serve: fn(&Rig) -> Service) -> Result<Report> {
         samples.push(slow_reader(home, serve, metric, chunk).await?);
     }
     for buffer in [8, 16, 64] {
-        samples.push(after_upload(home, serve, buffer * 1024).await?);
+        samples.push(doubled(home, serve, buffer * 1024).await?);
     }
     samples.extend(cap(home, serve).await?);
     Ok(Report { samples })
@@ -134,33 +134,58 @@ async fn slow_reader(
     Ok(Sample { metric: metric.to_owned(), ..held })
 }
 
-/// What a connection holds that waits for its next request after an upload, when
-/// its buffer has grown as far as it does, as a share of what the formula says.
-async fn after_upload(home: &Home, serve: fn(&Rig) -> Service, buffer: usize) -> Result<Sample> {
+/// Uploads that make a connection's buffer as large as it gets; and not so large that one
+/// would be the connection's last.
+const UPLOADS: usize = 3;
+const UPLOAD: usize = LARGE_BODY - 1;
+
+/// A body that comes by itself, and brings so much of the next head along, in bytes.
+const SMALL: usize = 1000;
+const ALONG: usize = 500;
+
+/// How much of a head is missing that fills the buffer, in bytes.
+const MISSING: usize = 300;
+
+/// What a connection holds after uploads, and with a head that has begun to come along with
+/// the last: the buffer that both lie in is doubled, as the rest of the head has no room
+/// behind the body. As a share of what the formula says.
+async fn doubled(home: &Home, serve: fn(&Rig) -> Service, buffer: usize) -> Result<Sample> {
     let flag = buffer.to_string();
     let rig = home.build(&["--connection-buffer", &flag]).await?;
     let service = serve(&rig);
-    // What the last one left is another's.
-    for file in std::fs::read_dir(rig.content())? {
-        std::fs::remove_file(file?.path())?;
-    }
-    let sizes = [MIB; measure::WARM_UPS + measure::REPETITIONS];
-    let held = measure::held(&service, sizes, |size| {
-        let (call, head) = (service.call(), upload::head(size));
+    let [first, last] = [UPLOAD, SMALL].map(|size| Rc::<str>::from(upload::head(size as u64)));
+    let next = get().replace("\r\n\r\n", "\r\nx: ");
+    let next = format!("{next}{}", "x".repeat(buffer - MISSING - next.len()));
+    let (along, rest) = next.split_at(ALONG);
+    let body: Rc<str> = ["x".repeat(SMALL).as_str(), along].concat().into();
+    let rest: Rc<str> = rest.into();
+    let times = [0; measure::WARM_UPS + measure::REPETITIONS];
+    let held = measure::held(&service, times, |_| {
+        let (call, app) = (service.call(), rig.application.app.clone());
+        let [first, last, body, rest] = [&first, &last, &body, &rest].map(Rc::clone);
         Box::pin(async move {
             let mut client = call.begin();
-            client.send(head.as_bytes()).await?;
-            client.send_content(size, size).await?;
+            for _ in 0..UPLOADS {
+                client.send(first.as_bytes()).await?;
+                client.send_content(UPLOAD as u64, UPLOAD as u64).await?;
+                let record = client.head("201").await?;
+                client.whole_body(record).await?;
+            }
+            client.send(last.as_bytes()).await?;
+            while app.uploads.taken() == 0 {
+                tokio::task::yield_now().await;
+            }
+            client.send(body.as_bytes()).await?;
             let record = client.head("201").await?;
             client.whole_body(record).await?;
+            client.send(rest.as_bytes()).await?;
             Ok(client)
         })
     });
     let held = held.await?.split_off(measure::WARM_UPS);
-    rig.take_stored(sizes.len(), Content::new().digest(MIB))?;
     rig.end().await;
     let metric = format!("unit_{}k", buffer / 1024);
-    Ok(Sample::new("after_upload", held).share_of(&metric, cost(buffer)))
+    Ok(Sample::new("doubled", held).share_of(&metric, cost(buffer)))
 }
 
 /// Places, and clients that come.

@@ -49,8 +49,9 @@ const BURST: usize = 64;
 /// After a burst.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Until a load has come to rest.
-const SETTLED: Duration = Duration::from_secs(2);
+/// Until a load has come to rest: an upload that has paused for a second gives its buffer
+/// up, and the allocator gives that back to the system within two more.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// Until clients that left are noticed, on a busy machine.
 const GONE: Duration = Duration::from_secs(20);

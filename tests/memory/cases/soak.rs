@@ -100,8 +100,9 @@ async fn churn(rig: &Rig) -> Result<()> {
 fn round(service: &Service) -> Operation {
     let service = service.clone();
     Box::pin(async move {
+        // It gets a large receive buffer, and ends its connection.
+        let file = store(&mut service.call().begin()).await?;
         let mut client = service.call().begin();
-        let file = store(&mut client).await?;
         let content = format!("{file}/content");
         let tag = field(&ask(&mut client, "GET", &file, "", "200").await?, "etag")?;
         ask(&mut client, "GET", &file, &format!("if-none-match: {tag}\r\n"), "304").await?;

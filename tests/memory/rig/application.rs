@@ -14,6 +14,7 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use server::connection::{Settings, Shutdown};
 use server::registry::Connections;
+use server::socket::Receive;
 use server::{Application, Config};
 use storage::PgPool;
 use storage::files::NewFile;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::Service;
 use super::content::{Content, Digest, digest_of};
+use super::pipe::End;
 use super::service::quiet;
 
 /// Where a pipe's client seems to be.
@@ -110,6 +112,13 @@ impl Home {
     }
 }
 
+/// It has no kernel behind it.
+impl Receive for End {
+    fn set_receive_buffer(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The service that is measured, and what its naive twin needs of it.
 pub struct Rig {
     pub application: Application,
@@ -144,7 +153,7 @@ impl Rig {
             + 'static,
     {
         let connections: Arc<Connections> = self.application.connections.clone();
-        let settings: Settings = self.application.settings.clone();
+        let settings: Arc<Settings> = self.application.settings.clone();
         Service::new(move |io| {
             let (connections, service, settings) =
                 (connections.clone(), service.clone(), settings.clone());

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use server::socket::Receive;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What fits between the two ends, each way, in bytes: a socket's usual order.
@@ -152,13 +151,6 @@ impl AsyncWrite for End {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         lock(&self.outgoing).close();
         Poll::Ready(Ok(()))
-    }
-}
-
-/// It has no kernel behind it.
-impl Receive for End {
-    fn set_receive_buffer(&self, _: usize) -> io::Result<()> {
-        Ok(())
     }
 }
 
