@@ -25,6 +25,8 @@ async fn begin(ground: &Ground, server: &Target) -> InFlight {
     let created = client.exchange(&large).await.unwrap();
     assert_eq!(created.status, 201);
     let content = format!("{}/content", created.field("location").unwrap());
+    // A large upload is its connection's last request.
+    let mut client = Client::connect(server.address).await.unwrap();
     for _ in 0..2_000 {
         // Long names make an export that sockets do not take in at once.
         let name = "n".repeat(250);
