@@ -31,7 +31,7 @@ fn term(memory: &Value, name: &str) -> [u64; 3] {
 
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgPool) {
-    let flags = ["--max-uploads", "3", "--memory-limit", "64MiB"];
+    let flags = ["--max-uploads", "3", "--upload-borrow", "0", "--memory-limit", "64MiB"];
     let service = Service::start(&database, &flags).await;
     *service.figures.lock().unwrap() = Figures { resident: Some(RESIDENT), ..Figures::default() };
     let before = memory(&service).await;
