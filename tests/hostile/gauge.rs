@@ -17,6 +17,9 @@ use crate::scene::{Ground, LIMIT, metric};
 /// A few samples of the gauge.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Until what was freed is the system's again: a percent of the limit decides here.
+const CALM: Duration = Duration::from_secs(3);
+
 /// A process that holds memory. Killed when dropped.
 struct Neighbour(Child);
 
@@ -51,12 +54,17 @@ pub fn sheds_for_a_neighbour_and_survives() -> Result<(), Failed> {
     let list = || Ok::<_, Failed>(get(&mut connect(address)?, "/v1/files")?.0.status);
     assert_eq!((upload()?, list()?), (201, 200));
 
-    // Up to so many percent of the limit; what is shed then, of upload and list.
+    // Up to so much of the limit, in thousandths, to which the neighbour's program adds ten;
+    // what is shed then, of upload and list.
     let mut neighbours = Vec::new();
-    for (percent, statuses) in [(93, (503, 200)), (97, (503, 503))] {
+    for (thousandths, statuses) in [(925, (503, 200)), (965, (503, 503))] {
+        thread::sleep(CALM);
         let charged = metric(&target, "memory_group_charged_bytes")?;
-        neighbours.push(Neighbour::holding(&group, LIMIT / 100 * percent - charged)?);
-        eventually(|| Ok((upload()?, list()?) == statuses))?;
+        neighbours.push(Neighbour::holding(&group, LIMIT / 1000 * thousandths - charged)?);
+        eventually(|| Ok((upload()?, list()?) == statuses)).map_err(|_| {
+            let pressure = metric(&target, "overload_memory_pressure").ok();
+            format!("{thousandths}: {charged} B were charged, and the pressure is {pressure:?} %")
+        })?;
         println!("at {} %: {statuses:?}", metric(&target, "overload_memory_pressure")?);
         load::probe(address)?;
         load::probe(target.admin.unwrap())?;

@@ -157,7 +157,8 @@ impl Bench<'_> {
             let at_once = if suite.target == "hostile" { 1 } else { names.len() };
             for names in names.chunks(at_once) {
                 let arguments = names.iter().copied().chain(["--exact"]).map(OsString::from);
-                let outcome = self.program(&built.0[&key], arguments, built.server(), hangs, log)?;
+                let outcome =
+                    self.program(&built.0[&key], arguments, built.server(), hangs, log)?;
                 for name in names {
                     let claim = Claim::Test { suite: suite.clone(), name: (*name).to_owned() };
                     said.insert(claim, told(&outcome, name));
