@@ -158,9 +158,8 @@ pub fn stays_under_the_load_line() -> Result<(), Failed> {
 /// what it does.
 fn in_use(term: Term, counts: &Counts) -> Term {
     let count = match term.name {
-        "base" | "threads" | "uploads" | "upload buffers" | "downloads" | "pooled connections" => {
-            term.count
-        }
+        "base" | "threads" | "uploads" | "upload buffers" | "downloads" | "large chunks"
+        | "pooled connections" => term.count,
         "connections" => counts.connections as u64,
         // Idle connections have nothing unread, and nothing unsent.
         "sockets, received" | "sockets, uploads" => counts.uploads as u64,

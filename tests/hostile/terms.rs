@@ -76,7 +76,7 @@ const fn scenario(name: &'static str, drive: fn(&mut Stage) -> Result<Driven>) -
     }
 }
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 16] = [
     // Threads keep what they had last, and the pool its connections.
     Scenario {
         stays: true,
@@ -89,6 +89,7 @@ const SCENARIOS: [Scenario; 15] = [
     Scenario { told: "503", ..scenario("alone_requests", connections::requests) },
     Scenario { told: "503", ..scenario("alone_uploads", streams::uploads) },
     Scenario { told: "503", ..scenario("alone_downloads", streams::downloads) },
+    Scenario { told: "200", ..scenario("alone_large_chunks", streams::large_chunks) },
     Scenario { told: "503", records: 20_000, ..scenario("alone_pages", streams::pages) },
     // It takes a Postgres over TCP, too: what waits in a Unix socket is in no TCP account.
     Scenario {
@@ -175,7 +176,7 @@ impl Scenario {
 /// Whether `/memory` tells how many there are while they hold still. Of the rest it says
 /// that they are full, or has seen them only for a moment.
 fn is_told(name: &str) -> bool {
-    const TOLD: [&str; 10] = [
+    const TOLD: [&str; 11] = [
         "connections",
         "sockets, received",
         "sockets, uploads",
@@ -184,6 +185,7 @@ fn is_told(name: &str) -> bool {
         "uploads",
         "upload buffers",
         "downloads",
+        "large chunks",
         "pages",
         "encoders",
     ];

@@ -41,6 +41,7 @@ async fn what_is_in_use_is_told_beside_the_plan_and_its_peak_stays(database: PgP
         "upload buffers",
         "sockets, uploads",
         "downloads",
+        "large chunks",
         "pages",
         "rows ahead",
         "encoders",

@@ -61,7 +61,7 @@ pub async fn get(
         app.audit.record(Event { file_id: record.id, at: OffsetDateTime::now_utc() });
     }
     let id = record.id;
-    let body = content.into_body(part.unwrap_or(0..size), app.download_chunk, record.sha256);
+    let body = content.into_body(part.unwrap_or(0..size), app.chunks.clone(), record.sha256);
     let body = body.map_err(move |error| {
         tracing::error!(%id, %error, "a download was broken off: the content can't be read as it was stored");
         error

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use storage::{AuditQueue, PgPool, Records};
-use streaming::{LocalStore, UploadLimits};
+use streaming::{Chunks, LocalStore, UploadLimits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -99,8 +99,8 @@ pub struct App {
     pub readiness: Arc<Semaphore>,
     /// What bounds one upload.
     pub upload_limits: UploadLimits,
-    /// The chunk of a download, in bytes.
-    pub download_chunk: usize,
+    /// What downloads are sent in.
+    pub chunks: Chunks,
     /// Cancelled when shutdown begins: readiness fails from then on.
     pub draining: CancellationToken,
     /// Work that a client's leaving must not stop. Awaited at shutdown.

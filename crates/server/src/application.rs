@@ -128,7 +128,7 @@ impl Application {
                 borrow: config.upload_borrow,
                 stall: config.upload_timeout,
             },
-            download_chunk: size(config.download_chunk),
+            chunks: limits.chunks,
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

@@ -133,6 +133,11 @@ pub struct Config {
     #[arg(long, env, global = true, default_value = "64KiB", value_parser = buffer)]
     pub download_chunk: ByteSize,
 
+    /// Chunks of four times the size, one for a download whose client takes it fast. Who finds none
+    /// goes on with small ones
+    #[arg(long, env, global = true, default_value_t = 2, value_parser = any_count)]
+    pub large_chunks: usize,
+
     /// A connection's buffer, each way; a request's head must fit (else 431)
     #[arg(long, env, global = true, default_value = "16KiB", value_parser = buffer)]
     pub connection_buffer: ByteSize,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use handler::Permits;
-use streaming::Buffers;
+use streaming::{Buffers, Chunks};
 use tokio::sync::Semaphore;
 
 use crate::Config;
@@ -31,6 +31,8 @@ pub struct Limits {
     pub buffers: Buffers,
     /// Held by the chunks of the download.
     pub downloads: Arc<Permits>,
+    /// See [`Chunks`]: each large one holds one of its own.
+    pub chunks: Chunks,
     /// Held by the pages of a list or an export.
     pub pages: Arc<Permits>,
     /// Held by content that is being removed, until it is.
@@ -54,6 +56,7 @@ impl Limits {
             uploads: permits(counts.uploads),
             buffers: Buffers::new(counts.uploads, size(config.upload_chunk)),
             downloads: permits(counts.downloads),
+            chunks: Chunks::new(size(config.download_chunk), config.large_chunks),
             pages: permits(counts.pages),
             // As many as there can be requests; more only where clients leave and
             // the disk does not answer.

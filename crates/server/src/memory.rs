@@ -57,6 +57,7 @@ impl Memory {
                 in_use(buffers.taken(), buffers.most())
             }
             "downloads" => of(&app.downloads),
+            "large chunks" => in_use(app.chunks.taken(), app.chunks.most()),
             "pages" => of(&app.pages),
             "rows ahead" => of(&app.ahead),
             "encoders" => of(&app.encoders),

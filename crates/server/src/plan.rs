@@ -135,6 +135,13 @@ fn plan(config: &Config, counts: &Counts, limit: Limit) -> Plan {
             "hostile",
         ),
         heap("downloads", counts.downloads, download, "--max-downloads", "memtest download"),
+        heap(
+            "large chunks",
+            config.large_chunks,
+            streaming::chunks::cost(size(config.download_chunk)),
+            "--large-chunks",
+            "memtest download",
+        ),
         Term {
             setting: None,
             ..heap("verified", 1, streaming::verified::cost(), "", "streaming verified")
@@ -203,6 +210,7 @@ mod tests {
             ("--max-requests=65", handler::admission::cost(buffer), 0),
             ("--max-uploads=17", upload, large),
             ("--max-downloads=33", streaming::download::cost(chunk), 0),
+            ("--large-chunks=3", streaming::chunks::cost(chunk), 0),
             ("--max-pages=17", handler::pages::cost(), 0),
             ("--max-encoders=5", handler::compression::cost(), 0),
             ("--cache-size=2MiB", 1 << 20, 0),

@@ -6,7 +6,7 @@
 //!
 //! **The pattern**: one chunk is read at a time, when the connection asks: at once
 //! where the page cache has it, else on the blocking pool. The guard rides in each
-//! chunk ([`paid()`]), so that it is released with the last byte, not with the body.
+//! chunk ([`crate::paid()`]), so that it is released with the last byte, not with the body.
 //!
 //! A whole file is hashed as it is read, unless it was a while ago ([`crate::verified`]).
 //! If it is not what was stored, its last chunk is never sent: bytes that were altered on
@@ -32,10 +32,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::Digest;
 #[cfg(target_os = "linux")]
 use crate::cached::{self, Cached};
+use crate::chunks::{Chunk, Chunks, Supply};
 use crate::verified::{Claim, Verified};
-use crate::{Digest, paid};
 
 /// What a download holds beside its chunks, in bytes: the body with its file
 /// and hasher, the read under way, the owners of the chunks. Held by the memory test
@@ -78,10 +79,15 @@ impl<G: Send + Sync + 'static> Content<G> {
         self.metadata.len()
     }
 
-    /// The bytes of `range` as a body, in chunks of `chunk` bytes. Where that is the
-    /// whole, it must have this `sha256`: it is hashed, or was a while ago.
+    /// The bytes of `range` as a body, in such `chunks`. Where that is the whole, it must
+    /// have this `sha256`: it is hashed, or was a while ago.
     #[must_use]
-    pub fn into_body(self, range: Range<u64>, chunk: usize, sha256: Digest) -> Download<G> {
+    pub fn into_body(
+        self,
+        range: Range<u64>,
+        chunks: impl Into<Chunks>,
+        sha256: Digest,
+    ) -> Download<G> {
         let is_whole = range == (0..self.size());
         let Self { file, metadata, verified, tasks, guard } = self;
         let claim = Claim::new(&metadata, sha256);
@@ -89,7 +95,8 @@ impl<G: Send + Sync + 'static> Content<G> {
         let check = (is_whole && !is_known)
             .then(|| Box::new(Check { hasher: Sha256::new(), sha256, claim, verified }));
         let tries = cfg!(target_os = "linux");
-        let reader = Reader { file, offset: range.start, chunk, check, guard, tries };
+        let supply = Supply::new(chunks.into());
+        let reader = Reader { file, offset: range.start, supply, check, guard, tries };
         let remaining = range.end.saturating_sub(range.start);
         Download { state: State::Ready(reader), remaining, tasks }
     }
@@ -120,7 +127,7 @@ struct Reader<G: Send + Sync + 'static> {
     file: File,
     // Of the next chunk.
     offset: u64,
-    chunk: usize,
+    supply: Supply,
     // Of a whole file.
     check: Option<Box<Check>>,
     guard: Arc<G>,
@@ -163,16 +170,13 @@ impl<G: Send + Sync + 'static> Reader<G> {
         })
     }
 
-    fn len(&self, remaining: u64) -> usize {
-        usize::try_from(remaining).unwrap_or(self.chunk).min(self.chunk)
-    }
-
     /// Hashes and pays for what was read: where it is the last of a whole, it must
     /// have the digest.
-    fn checked(&mut self, bytes: Vec<u8>, remaining: u64) -> io::Result<Bytes> {
+    fn checked(&mut self, chunk: Chunk, remaining: u64) -> io::Result<Bytes> {
+        let bytes = &chunk.bytes;
         self.offset += bytes.len() as u64;
         if let Some(check) = &mut self.check {
-            check.hasher.update(&bytes);
+            check.hasher.update(bytes);
             let is_last = remaining == bytes.len() as u64;
             if is_last {
                 if check.hasher.finalize_reset()[..] != check.sha256[..] {
@@ -184,13 +188,14 @@ impl<G: Send + Sync + 'static> Reader<G> {
                 check.verified.found(&check.claim, Instant::now());
             }
         }
-        Ok(paid(bytes, self.guard.clone()))
+        Ok(self.supply.paid(chunk, self.guard.clone()))
     }
 }
 
 impl<G: Send + Sync + 'static> Download<G> {
-    fn sent(&mut self, reader: Reader<G>, bytes: Bytes) -> Frame<Bytes> {
+    fn sent(&mut self, mut reader: Reader<G>, bytes: Bytes) -> Frame<Bytes> {
         self.remaining -= bytes.len() as u64;
+        reader.supply.went(bytes.len());
         // To the end: it is closed when this is dropped.
         self.state = State::Ready(reader);
         Frame::data(bytes)
@@ -226,8 +231,8 @@ impl<G: Send + Sync + 'static> Body for Download<G> {
             match std::mem::replace(&mut this.state, State::Done) {
                 State::Ready(mut reader) if this.remaining > 0 => {
                     let remaining = this.remaining;
-                    let mut chunk = vec![0; reader.len(remaining)];
-                    if reader.fill_cached(&mut chunk) {
+                    let mut chunk = reader.supply.next(remaining);
+                    if reader.fill_cached(&mut chunk.bytes) {
                         match reader.checked(chunk, remaining) {
                             Ok(bytes) => return Poll::Ready(Some(Ok(this.sent(reader, bytes)))),
                             Err(error) => {
@@ -237,7 +242,7 @@ impl<G: Send + Sync + 'static> Body for Download<G> {
                         }
                     }
                     this.state = State::Reading(this.tasks.spawn_blocking(move || {
-                        reader.fill(&mut chunk)?;
+                        reader.fill(&mut chunk.bytes)?;
                         let bytes = reader.checked(chunk, remaining)?;
                         Ok((reader, bytes))
                     }));

@@ -3,7 +3,8 @@
 //!
 //! - [`upload`]: a body becomes a staged file, hashed on the way;
 //! - [`buffers`]: what uploads are received into, and lend each other;
-//! - [`download`]: a file, or a part of one, becomes a body;
+//! - [`download`]: a file, or a part of one, becomes a body; [`chunks`]: what it is
+//!   sent in;
 //! - [`paid()`]: bytes that carry what pays for them;
 //! - [`store`]: the folder in which both live; publication by rename;
 //! - [`quota`]: what it may hold; [`walk`]: what is in it; [`check`]: whether that is
@@ -18,6 +19,7 @@ pub mod buffers;
 #[cfg(target_os = "linux")]
 mod cached;
 pub mod check;
+pub mod chunks;
 pub mod download;
 mod paid;
 pub mod quota;
@@ -28,6 +30,7 @@ pub mod verified;
 pub mod walk;
 
 pub use buffers::Buffers;
+pub use chunks::Chunks;
 pub use download::{Content, Download};
 pub use paid::paid;
 pub use quota::Quota;

@@ -251,8 +251,16 @@ impl Row {
 
 /// Waits until nobody holds anything: permits, sockets, staged files.
 fn at_rest(scene: &Scene) -> Result<(), Failed> {
-    const HELD: [&str; 7] =
-        ["requests", "sockets, uploads", "uploads", "downloads", "pages", "rows ahead", "encoders"];
+    const HELD: [&str; 8] = [
+        "requests",
+        "sockets, uploads",
+        "uploads",
+        "downloads",
+        "large chunks",
+        "pages",
+        "rows ahead",
+        "encoders",
+    ];
     let begin = Instant::now();
     loop {
         let memory = scene.memory()?;

@@ -180,12 +180,13 @@ impl Stage {
 
     /// Waits until nobody holds anything: permits, sockets, staged files.
     pub fn at_rest(&mut self) -> Result<()> {
-        const HELD: [&str; 8] = [
+        const HELD: [&str; 9] = [
             "requests",
             "sockets, uploads",
             "uploads",
             "upload buffers",
             "downloads",
+            "large chunks",
             "pages",
             "rows ahead",
             "encoders",

@@ -97,6 +97,36 @@ pub fn downloads(stage: &mut Stage) -> Result<Driven> {
     })
 }
 
+/// What a client takes before it stops, in bytes: so much more than goes out in small
+/// chunks that the next ones are large.
+const FAST: usize = 3 << 20;
+const _: () = assert!(FAST as u64 > streaming::chunks::LARGE_AFTER);
+
+/// Fast readers that stop, each with a large chunk; one more finds none, and does without.
+pub fn large_chunks(stage: &mut Stage) -> Result<Driven> {
+    let count = stage.count("large chunks");
+    let path = Wire::open(stage.address())?.upload(4 * LARGE)? + "/content";
+    let mut clients = connected(stage, count, Wire::open)?;
+    stage.begin()?;
+    for client in &mut clients {
+        client.send(wire::get(&path))?;
+        let status = client.head()?.status;
+        ensure!(status == 200, "a reader was told {status}");
+        client.take(FAST)?;
+    }
+    stage.look()?;
+    let mut client = Wire::open(stage.address())?;
+    client.send(wire::get(&path))?;
+    let head = client.head()?;
+    client.take(FAST)?;
+    Ok(Driven {
+        held: Box::new((clients, client)),
+        driven: vec![("large chunks", count as u64)],
+        beside: vec![("downloads", count as u64)],
+        told: head.status.to_string(),
+    })
+}
+
 /// Each export stops where two pages are held.
 pub fn pages(stage: &mut Stage) -> Result<Driven> {
     let count = stage.count("pages");

@@ -8,7 +8,7 @@
 //! asks for it; what pays for it is held until its last byte is written.
 //!
 //! **The bound**: `streaming::download::cost(chunk)`, whatever the file's size
-//! and wherever the client stops.
+//! and wherever the client stops; a fast one has a large chunk, too.
 //!
 //! **The twin**: what a search finds first: `fs::read`, then the bytes as a body.
 
@@ -26,6 +26,7 @@ use meter::{Report, Sample};
 use server::connection;
 use sha2::{Digest as _, Sha256};
 use storage::{PgPool, files};
+use streaming::chunks;
 use streaming::download::cost;
 use uuid::Uuid;
 
@@ -43,12 +44,15 @@ pub const CASE: Case = Case {
     twin: || rig::run(Home::with(async |home| twin(home).await)),
 };
 
+/// No chunk is large: what those hold is `large`'s to tell.
+pub const NOT_LARGE: [&str; 2] = ["--large-chunks", "0"];
+
 async fn pattern(home: &Home) -> Result<Report> {
-    let rig = home.build(&[]).await?;
+    let rig = home.build(&NOT_LARGE).await?;
     let subject = Download::new(&rig, rig.service()).await?;
     let mut samples = Vec::from(measure::peak_slope(&subject).await?);
     samples.push(measure::peak_per_concurrent(&subject).await?);
-    let (buffer, chunk) = (rig.application.settings.buffer, rig.application.app.download_chunk);
+    let (buffer, chunk) = (rig.application.settings.buffer, rig.application.app.chunks.small());
     let stalled = subject.stalled_reader(chunk, POSITIONS).await?;
     samples.push(stalled.clone());
     samples.extend(measure::retained(&subject.service, || abort(&subject)).await?);
@@ -58,6 +62,7 @@ async fn pattern(home: &Home) -> Result<Report> {
     for chunk in [16, 64, 256] {
         samples.push(unit(home, chunk * 1024).await?);
     }
+    samples.push(large(home).await?);
     Ok(Report { samples })
 }
 
@@ -69,7 +74,7 @@ async fn twin(home: &Home) -> Result<Report> {
     let subject = Download::new(&rig, rig.twin(routes)).await?;
     let mut samples = Vec::from(measure::peak_slope(&subject).await?);
     samples.push(measure::peak_per_concurrent(&subject).await?);
-    samples.push(subject.stalled_reader(rig.application.app.download_chunk, POSITIONS).await?);
+    samples.push(subject.stalled_reader(rig.application.app.chunks.small(), POSITIONS).await?);
     rig.end().await;
     Ok(Report { samples })
 }
@@ -249,11 +254,25 @@ async fn idle_connection(subject: &Download) -> Result<f64> {
 /// a share of what the formula says.
 async fn unit(home: &Home, chunk: usize) -> Result<Sample> {
     let flag = chunk.to_string();
-    let rig = home.build(&["--download-chunk", &flag]).await?;
+    let rig = home.build(&[["--download-chunk", &flag], NOT_LARGE].concat()).await?;
     let subject = Download::new(&rig, rig.service()).await?;
     let idle = idle_connection(&subject).await?;
     let mut held = subject.stalled_reader(chunk, FEW_POSITIONS).await?;
     held.repetitions.iter_mut().for_each(|bytes| *bytes -= idle);
     rig.end().await;
     Ok(held.share_of(&format!("unit_{}k", chunk / 1024), cost(chunk)))
+}
+
+/// What one download holds that could have eight large chunks, as a share of what its
+/// connection, itself and one of them may hold.
+async fn large(home: &Home) -> Result<Sample> {
+    let rig = home.build(&["--large-chunks", "8"]).await?;
+    let subject = Download::new(&rig, rig.service()).await?;
+    let peak = measure::peak_of_one(&subject, 64 * MIB).await?;
+    let chunks = &rig.application.app.chunks;
+    ensure!(chunks.most() == 1, "it had {} large chunks", chunks.most());
+    let (buffer, chunk) = (rig.application.settings.buffer, chunks.small());
+    let planned = connection::cost(buffer) + cost(chunk) + chunks::cost(chunk);
+    rig.end().await;
+    Ok(peak.share_of("large", planned))
 }
