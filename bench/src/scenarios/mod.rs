@@ -57,6 +57,7 @@ pub const ALL: &[Scenario] = &[
     transfer::DOWNLOAD,
     transfer::DOWNLOADS,
     transfer::COLD,
+    transfer::FIRST,
     small::RANGES,
     small::RECORD,
     small::PAGE,

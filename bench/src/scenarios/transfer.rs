@@ -58,6 +58,16 @@ pub const DOWNLOAD: Scenario = Scenario {
     run: |server, _| download(server, 1, server.routes.large.as_deref()),
 };
 
+pub const FIRST: Scenario = Scenario {
+    name: "1 download, first",
+    about: "the same for the first time: ours hashes it on its way",
+    unit: Unit::Transfer,
+    reference: COPY,
+    can: |routes| routes.large.is_some(),
+    warm: None,
+    run: |server, _| download(server, 1, server.routes.large.as_deref()),
+};
+
 pub const DOWNLOADS: Scenario = Scenario {
     name: "32 downloads",
     about: "one file out of the page cache, to 32 clients at once, for the second time",
@@ -70,11 +80,11 @@ pub const DOWNLOADS: Scenario = Scenario {
 
 pub const COLD: Scenario = Scenario {
     name: "1 download, cold",
-    about: "one large file out of the disk",
+    about: "one large file out of the disk, for the second time",
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),
-    warm: None,
+    warm: Some(|server| download(server, 1, server.routes.large.as_deref()).map(drop)),
     run: |server, ground| {
         forget(&ground.served())?;
         forget(&ground.content())?;
