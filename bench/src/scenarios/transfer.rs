@@ -60,7 +60,7 @@ pub const DOWNLOAD: Scenario = Scenario {
 
 pub const FIRST: Scenario = Scenario {
     name: "1 download, first",
-    about: "the same for the first time: ours hashes it on its way",
+    about: "one large file out of the page cache, for the first time: ours hashes it on its way",
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),

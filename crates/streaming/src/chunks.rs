@@ -21,11 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LARGE: usize = 4;
 
 /// How much of a download goes out in small chunks, in bytes, before a large one is worth
-/// it: what is smaller is gone soon, and a client that is slow is known by then.
+/// it: what is smaller is gone soon, and a client that is slow is known by then. Held by
+/// `crates/streaming/tests/chunks.rs`: what is short.
 pub const LARGE_AFTER: u64 = 2 << 20;
 
 /// How soon a client asks for the next chunk, if it is a fast one: 64 KiB in this time are
-/// 13 MB/s. Turns are not what holds up a slower one.
+/// 13 MB/s. Turns are not what holds up a slower one. Held by the same: a slow reader.
 pub const FAST: Duration = Duration::from_millis(5);
 
 /// The heap that a large chunk may hold, in bytes, where small ones have `small`. Held by
