@@ -85,7 +85,7 @@ impl Buffers {
 
     fn buffer(&self, permit: OwnedSemaphorePermit) -> Buffer {
         self.most.fetch_max(self.taken(), Ordering::Relaxed);
-        Buffer { bytes: Vec::new(), size: self.size, _permit: permit }
+        Buffer { bytes: Vec::new(), size: self.size, paid: Paid(permit) }
     }
 }
 
@@ -94,10 +94,19 @@ impl Buffers {
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     size: usize,
-    _permit: OwnedSemaphorePermit,
+    paid: Paid,
 }
 
+/// Pays for one of them, wherever its bytes are.
+#[derive(Debug)]
+pub(crate) struct Paid(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
 impl Buffer {
+    /// What pays for it, for who has bytes of their own.
+    pub fn paid(self) -> Paid {
+        self.paid
+    }
+
     /// What is in it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

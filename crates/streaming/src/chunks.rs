@@ -10,12 +10,13 @@
 //! small ones: nobody waits for a large one, so that who stops with one in its hands takes
 //! nothing from anyone but speed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Buffers;
+use crate::buffers::Paid;
 
 /// A large chunk has so many times the bytes of a small one: 256 KiB, where those have 64.
 pub const LARGE: usize = 4;
@@ -40,9 +41,7 @@ pub const fn cost(small: usize) -> usize {
 #[derive(Clone, Debug)]
 pub struct Chunks {
     small: usize,
-    count: usize,
-    permits: Arc<Semaphore>,
-    most: Arc<AtomicUsize>,
+    large: Buffers,
 }
 
 impl Chunks {
@@ -50,8 +49,7 @@ impl Chunks {
     /// download has one of these at the most.
     #[must_use]
     pub fn new(small: usize, count: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(count));
-        Self { small, count, permits, most: Arc::default() }
+        Self { small, large: Buffers::new(count, LARGE * small) }
     }
 
     /// The size of a small one, in bytes.
@@ -63,19 +61,18 @@ impl Chunks {
     /// How many large ones are in somebody's hands.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.count.saturating_sub(self.permits.available_permits())
+        self.large.taken()
     }
 
     /// How many were at most.
     #[must_use]
     pub fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
+        self.large.most()
     }
 
     fn large(&self) -> Option<Chunk> {
-        let permit = self.permits.clone().try_acquire_owned().ok()?;
-        self.most.fetch_max(self.taken(), Ordering::Relaxed);
-        Some(Chunk { bytes: vec![0; LARGE * self.small], large: Some(permit) })
+        let paid = self.large.borrow()?.paid();
+        Some(Chunk { bytes: vec![0; self.large.size()], large: Some(paid) })
     }
 }
 
@@ -91,7 +88,7 @@ impl From<usize> for Chunks {
 pub(crate) struct Chunk {
     pub bytes: Vec<u8>,
     // Pays for a large one.
-    large: Option<OwnedSemaphorePermit>,
+    large: Option<Paid>,
 }
 
 /// A large chunk that was sent, until it is read into once more. One on its way shares it.
