@@ -45,7 +45,7 @@ pub const CASE: Case = Case {
 };
 
 /// No chunk is large: what those hold is `large`'s to tell.
-const NOT_LARGE: [&str; 2] = ["--large-chunks", "0"];
+pub const NOT_LARGE: [&str; 2] = ["--large-chunks", "0"];
 
 async fn pattern(home: &Home) -> Result<Report> {
     let rig = home.build(&NOT_LARGE).await?;
