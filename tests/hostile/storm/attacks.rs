@@ -93,7 +93,10 @@ async fn idle(field: Arc<Field>) {
         let answer = client.exchange(&request).await.map(|answer| answer.status);
         if field.note(answer).is_some() {
             // Until it is closed.
-            let _ = tokio::time::timeout_at(field.until.into(), client.end()).await;
+            tokio::select! {
+                _ = client.end() => {}
+                () = field.rest() => {}
+            }
         }
     }
 }
