@@ -34,7 +34,7 @@ use storage::PgPool;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{Home, Rig, settled};
+use crate::rig::application::{Home, Rig, emptied, settled};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, Client, Operation, Service, rows};
@@ -152,11 +152,16 @@ impl Export {
     async fn stalled_reader(&self) -> Result<Sample> {
         // By the golden section: see download.rs.
         let step = PAGE as u64 * 89 / 144;
-        let stops = || (0..POSITIONS).map(|position| position * step);
         let mut worst = Vec::new();
         for _ in 0..measure::REPETITIONS {
-            let held = measure::held(&self.service, stops(), |stop| self.stop_at(stop)).await?;
-            worst.push(held.iter().copied().fold(f64::NAN, f64::max));
+            let mut most = f64::NAN;
+            for stop in (0..POSITIONS).map(|position| position * step) {
+                // Neither before nor after is there a pooled connection.
+                emptied(&self.pool).await?;
+                let held = measure::held(&self.service, [stop], |stop| self.stop_at(stop)).await?;
+                most = most.max(held[0]);
+            }
+            worst.push(most);
         }
         Ok(Sample::new("stalled_reader", worst))
     }
@@ -174,17 +179,21 @@ impl Export {
                 client.body(1024, &mut hasher).await?;
             }
             settled(&pool).await?;
+            emptied(&pool).await?;
             Ok(client)
         })
     }
 
     /// What a connection holds after an export, waiting for the next request.
     async fn idle_connection(&self) -> Result<f64> {
+        emptied(&self.pool).await?;
         let held = measure::held(&self.service, [0], |_| {
-            let call = self.service.call();
+            let (call, pool) = (self.service.call(), self.pool.clone());
             Box::pin(async move {
                 let mut client = begin(call).await?;
                 client.chunks(&mut Sha256::new()).await?;
+                settled(&pool).await?;
+                emptied(&pool).await?;
                 Ok(client)
             })
         });
