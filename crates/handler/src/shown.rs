@@ -4,11 +4,13 @@
 //! formatter is called for each piece, and what takes it (JSON, that escapes) once more.
 //! Of a cached record's answer that was a third of all instructions.
 //!
-//! **The pattern**: the text is made on the stack, and handed over whole.
+//! **The pattern**: the text is made on the stack, and handed over whole. A time, of
+//! which a record has two and an export has millions, is digits set into a template: a
+//! third of what the formatter takes.
 
 use std::fmt;
-use std::io::Write as _;
 
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -45,22 +47,43 @@ impl Serialize for Hex<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub OffsetDateTime);
 
+/// RFC 3339, section 5.6. A year of more digits (none that a record has) loses the first.
+const TEMPLATE: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+
+impl Rfc3339 {
+    fn text(self) -> [u8; TEMPLATE.len()] {
+        let at = self.0.to_offset(UtcOffset::UTC);
+        let (year, month, day) = at.to_calendar_date();
+        let (hour, minute, second, micro) = at.time().as_hms_micro();
+        let mut text = *TEMPLATE;
+        let fields = [
+            (0..4, year.unsigned_abs()),
+            (5..7, u8::from(month).into()),
+            (8..10, day.into()),
+            (11..13, hour.into()),
+            (14..16, minute.into()),
+            (17..19, second.into()),
+            (20..26, micro),
+        ];
+        for (place, mut value) in fields {
+            for digit in text[place].iter_mut().rev() {
+                *digit = DIGITS[(value % 10) as usize];
+                value /= 10;
+            }
+        }
+        text
+    }
+}
+
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.0.to_offset(UtcOffset::UTC);
-        let (hour, minute, second, micro) = at.time().as_hms_micro();
-        let mut text = [0; PIECE];
-        let mut rest = &mut text[..];
-        let written = write!(rest, "{}T{hour:02}:{minute:02}:{second:02}.{micro:06}Z", at.date());
-        let length = PIECE - rest.len();
-        written.map_err(|_| fmt::Error)?; // no year is that long
-        f.write_str(str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(str::from_utf8(&self.text()).map_err(S::Error::custom)?)
     }
 }
 
@@ -82,5 +105,7 @@ mod tests {
         let at = OffsetDateTime::from_unix_timestamp_nanos(1_764_115_199_000_042_000).unwrap();
         let elsewhere = at.to_offset(UtcOffset::from_hms(5, 30, 0).unwrap());
         assert_eq!(Rfc3339(elsewhere).to_string(), "2025-11-25T23:59:59.000042Z");
+        let text = serde_json::to_string(&Rfc3339(elsewhere)).unwrap();
+        assert_eq!(text, r#""2025-11-25T23:59:59.000042Z""#);
     }
 }
