@@ -6,11 +6,14 @@
 //! of its own is 128,000 *lines* by default.
 //!
 //! **The pattern**: a queue of [`LINES`], in front of a thread. Full means that a
-//! line is dropped, and counted.
+//! line is dropped, and counted. What comes while the thread rests is written together:
+//! woken for each line, it costs who says it more than the line.
 //!
 //! **The bound**: [`cost`]. Held by the memory test `log`.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{self, BufWriter, IsTerminal, Write, stderr};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -25,11 +28,19 @@ pub const LINES: usize = 512;
 /// cut (path, method), and errors are short. Usual ones have 300.
 pub const LINE: usize = 1024;
 
+/// What is written at once, in bytes: whole lines, as much as a pipe takes in whole
+/// (`PIPE_BUF`).
+const TOGETHER: usize = 4 * 1024;
+
+/// How long the thread rests when it has written all that there was. At full load 40
+/// lines come meanwhile, which have places in the queue.
+const REST: Duration = Duration::from_millis(1);
+
 /// The heap that lines on their way may hold, in bytes.
 #[must_use]
 pub const fn cost() -> usize {
     // The queue has a place for each, of a vector and a stamp.
-    LINES * (LINE + 48)
+    LINES * (LINE + 48) + TOGETHER
 }
 
 /// Keeps the log's thread. Dropping it waits, a second at most, until what was said
@@ -54,7 +65,22 @@ pub fn queued(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard)
         .lossy(true)
         .buffered_lines_limit(LINES)
         .thread_name("log")
-        .finish(writer)
+        .finish(Resting(BufWriter::with_capacity(TOGETHER, writer)))
+}
+
+/// Writes what there is, then rests.
+struct Resting<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for Resting<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        thread::sleep(REST);
+        Ok(())
+    }
 }
 
 /// Starts logging: pretty on a terminal, JSON otherwise. RUST_LOG filters.
@@ -89,5 +115,48 @@ pub fn announce(token: &str) {
     } else {
         // Whatever RUST_LOG says: nobody could ask anything.
         let _ = writeln!(stderr(), "{told}: {token}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::*;
+
+    /// Shows each write; the first waits until it may go on.
+    struct Shown {
+        writes: SyncSender<Vec<u8>>,
+        go: Option<Receiver<()>>,
+    }
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(go) = self.go.take() {
+                go.recv().unwrap();
+            }
+            self.writes.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_came_meanwhile_are_written_together_and_whole() {
+        let lines: Vec<_> = (0..300).map(|number| format!("line {number}\n")).collect();
+        let ((writes, shown), (go, may_go)) = (sync_channel(lines.len()), sync_channel(1));
+        let (mut writer, guard) = queued(Shown { writes, go: Some(may_go) });
+        for line in &lines {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        go.send(()).unwrap();
+        drop((writer, guard));
+        let writes: Vec<_> = shown.iter().collect();
+        assert_eq!(writes.concat(), lines.concat().into_bytes());
+        assert!(writes.iter().all(|bytes| bytes.ends_with(b"\n") && bytes.len() <= TOGETHER));
+        assert!(writes.len() <= 2 + lines.concat().len() / TOGETHER, "{} writes", writes.len());
     }
 }
