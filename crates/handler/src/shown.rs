@@ -16,7 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// What is made at once, in bytes: a SHA-256 in hex, or a time.
+/// What is made at once, in bytes: a SHA-256 in hex.
 const PIECE: usize = 64;
 
 /// Bytes, shown in hex.
@@ -47,7 +47,8 @@ impl Serialize for Hex<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub OffsetDateTime);
 
-/// RFC 3339, section 5.6. A year of more digits (none that a record has) loses the first.
+/// RFC 3339, section 5.6, which has no year but of four digits: of another, which no record
+/// has, the last four are shown.
 const TEMPLATE: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
 
 impl Rfc3339 {
@@ -105,6 +106,8 @@ mod tests {
         let at = OffsetDateTime::from_unix_timestamp_nanos(1_764_115_199_000_042_000).unwrap();
         let elsewhere = at.to_offset(UtcOffset::from_hms(5, 30, 0).unwrap());
         assert_eq!(Rfc3339(elsewhere).to_string(), "2025-11-25T23:59:59.000042Z");
+        let early = OffsetDateTime::from_unix_timestamp(1_741_320_306).unwrap();
+        assert_eq!(Rfc3339(early).to_string(), "2025-03-07T04:05:06.000000Z");
         let text = serde_json::to_string(&Rfc3339(elsewhere)).unwrap();
         assert_eq!(text, r#""2025-11-25T23:59:59.000042Z""#);
     }

@@ -21,8 +21,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What most lines fit in, in bytes, once a thread. Longer ones grow beyond, for as long as
-/// they are written.
+/// What most lines fit in, in bytes: kept once per thread. Longer ones grow beyond, for as
+/// long as they are written.
 const LINE: usize = 1024;
 
 thread_local! {
@@ -55,9 +55,7 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        out.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut out)?;
-        out.write_str("\"")?;
+        // First, as `Debug` may panic: half a line in `out` would be the next one's begin.
         let mut written = Written::new();
         written.member("level", event.metadata().level().as_str());
         event.record(&mut written);
@@ -71,8 +69,10 @@ where
             written.raw(members.map_or("", |members| &members.fields));
             written.raw("}");
         }
-        written.raw("}\n");
-        out.write_str(written.text()?)
+        let rest = written.text()?;
+        out.write_str("{\"timestamp\":\"")?;
+        SystemTime.format_time(&mut out)?;
+        writeln!(out, "\"{rest}}}")
     }
 }
 
@@ -84,7 +84,7 @@ struct Written {
 
 impl Written {
     fn new() -> Self {
-        // None where a line is written while another is, or a thread ends.
+        // Empty where a line is written while another is, or a thread ends.
         let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
         bytes.reserve(LINE);
@@ -227,5 +227,26 @@ mod tests {
         tracing::subscriber::with_default(log.with_writer(theirs.clone()).finish(), events);
         assert_eq!(ours.parsed(), theirs.parsed());
         assert_eq!(ours.parsed().len(), 4);
+    }
+
+    struct Panics;
+
+    impl Debug for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("on purpose")
+        }
+    }
+
+    #[test]
+    fn a_value_that_panics_spoils_no_other_line() {
+        let lines = Lines::default();
+        let log = SubscriberBuilder::default().fmt_fields(Members).event_format(LogLine);
+        tracing::subscriber::with_default(log.with_writer(lines.clone()).finish(), || {
+            let line = || tracing::info!(value = ?Panics, "one");
+            std::panic::catch_unwind(line).unwrap_err();
+            tracing::info!("another");
+        });
+        assert_eq!(lines.parsed().len(), 1);
+        assert_eq!(lines.parsed()[0]["message"], "another");
     }
 }

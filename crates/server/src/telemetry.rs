@@ -7,11 +7,11 @@
 //!
 //! **The pattern**: a queue of [`LINES`], in front of a thread. Full means that a
 //! line is dropped, and counted. What comes while the thread rests is written together:
-//! woken for each line, it costs who says it more than the line.
+//! to wake it for each line costs the thread that logs more than the line does.
 //!
 //! **The bound**: [`cost`]. Held by the memory test `log`.
 
-use std::io::{self, BufWriter, IsTerminal, Write, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::thread;
 use std::time::Duration;
 
@@ -21,25 +21,25 @@ use tracing_subscriber::EnvFilter;
 
 use crate::log_line::{LogLine, Members};
 
-/// Lines that wait to be written: some tenths of a second at full load.
+/// Lines that wait to be written: those of 12 ms at full load.
 pub const LINES: usize = 512;
 
 /// The longest line that is counted with, in bytes: what clients can put into one is
 /// cut (path, method), and errors are short. Usual ones have 300.
 pub const LINE: usize = 1024;
 
-/// What is written at once, in bytes: whole lines, as much as a pipe takes in whole
-/// (`PIPE_BUF`).
+/// What is written at once, in bytes: whole lines, as much as a pipe takes in one piece
+/// (`PIPE_BUF`). A longer line is written by itself.
 const TOGETHER: usize = 4 * 1024;
 
 /// How long the thread rests when it has written all that there was. At full load 40
-/// lines come meanwhile, which have places in the queue.
+/// lines come meanwhile: a twelfth of the queue.
 const REST: Duration = Duration::from_millis(1);
 
 /// The heap that lines on their way may hold, in bytes.
 #[must_use]
 pub const fn cost() -> usize {
-    // The queue has a place for each, of a vector and a stamp.
+    // The queue has a place for each, of a vector and a stamp; some are being written.
     LINES * (LINE + 48) + TOGETHER
 }
 
@@ -65,19 +65,38 @@ pub fn queued(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard)
         .lossy(true)
         .buffered_lines_limit(LINES)
         .thread_name("log")
-        .finish(Resting(BufWriter::with_capacity(TOGETHER, writer)))
+        .finish(Resting { writer, lines: Vec::with_capacity(TOGETHER) })
 }
 
-/// Writes what there is, then rests.
-struct Resting<W: Write>(BufWriter<W>);
+/// Writes what there is, then rests. What can't be written is passed over: an error
+/// would keep the thread from hearing of the end.
+struct Resting<W> {
+    writer: W,
+    lines: Vec<u8>,
+}
+
+impl<W: Write> Resting<W> {
+    fn pass_on(&mut self) {
+        let _ = self.writer.write_all(&self.lines);
+        self.lines.clear();
+    }
+}
 
 impl<W: Write> Write for Resting<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write(line)
+        if line.len() > TOGETHER - self.lines.len() {
+            self.pass_on();
+        }
+        if line.len() > TOGETHER {
+            let _ = self.writer.write_all(line);
+        } else {
+            self.lines.extend_from_slice(line);
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()?;
+        self.pass_on();
         thread::sleep(REST);
         Ok(())
     }
@@ -121,6 +140,7 @@ pub fn announce(token: &str) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::time::Instant;
 
     use super::*;
 
@@ -146,7 +166,8 @@ mod tests {
 
     #[test]
     fn lines_that_came_meanwhile_are_written_together_and_whole() {
-        let lines: Vec<_> = (0..300).map(|number| format!("line {number}\n")).collect();
+        let line = |number: usize| format!("{number} {}\n", "x".repeat(number % 100));
+        let lines: Vec<_> = (0..400).map(line).collect();
         let ((writes, shown), (go, may_go)) = (sync_channel(lines.len()), sync_channel(1));
         let (mut writer, guard) = queued(Shown { writes, go: Some(may_go) });
         for line in &lines {
@@ -158,5 +179,31 @@ mod tests {
         assert_eq!(writes.concat(), lines.concat().into_bytes());
         assert!(writes.iter().all(|bytes| bytes.ends_with(b"\n") && bytes.len() <= TOGETHER));
         assert!(writes.len() <= 2 + lines.concat().len() / TOGETHER, "{} writes", writes.len());
+        assert!(writes.len() > 3, "{} writes", writes.len());
+    }
+
+    /// What is closed, full, or gone.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_passed_over_and_it_rests() {
+        let mut log = Resting { writer: Closed, lines: Vec::with_capacity(TOGETHER) };
+        for length in [1, TOGETHER, TOGETHER + 1, 7] {
+            log.write_all(&vec![b'x'; length]).unwrap();
+        }
+        let begin = Instant::now();
+        log.flush().unwrap();
+        assert!(begin.elapsed() >= REST);
+        assert_eq!((log.lines.len(), log.lines.capacity()), (0, TOGETHER));
     }
 }

@@ -19,28 +19,28 @@ pub struct Field {
     /// Its content, and of how many blocks that is.
     pub content: String,
     pub blocks: u64,
-    /// When it ends: then, or at `latest` where good clients were not served before.
+    /// From when on it is in full swing: attackers have taken what places there are.
+    swing: Instant,
+    /// It goes on until then at least, and until good clients were served enough; until
+    /// `latest` at most.
     until: Instant,
     latest: Instant,
-    /// What became of the good clients beside it.
+    /// What became of the good clients beside it, and what they must be served, in
+    /// requests.
     good: Arc<Outcome>,
+    least: usize,
     tally: Mutex<BTreeMap<u16, u64>>,
 }
 
 /// In the place of a status: the connection ended without an answer.
 pub const CLOSED: u16 = 0;
 
-/// What good clients must have been served, in requests, before an attack is over: that
-/// a place is theirs now and then, though attackers come by the hundred and ask for all.
-/// An idle machine serves some hundreds. Where 200 slow uploads come for 16 places, and
-/// again at once when they are told so, a place is a matter of luck, and with all attacks
-/// at once there are 1,100 attackers for 160 connections: 14 requests in 30 s were
-/// measured, and 2 on a machine with much else to do.
-pub const LEAST_SERVED: usize = 3;
+/// How long attackers have until what good clients are served counts.
+const BEGINNING: Duration = Duration::from_secs(1);
 
-/// The longest that an attack goes on for good clients that were served less: a count is
-/// held, and no speed.
-const LONGEST: Duration = Duration::from_secs(120);
+/// How many times its length an attack goes on, at most, for good clients that were not
+/// served enough: a count is held, and no speed.
+const LONGEST: u32 = 4;
 
 /// The first of the addresses that attackers pretend to have; the next one each time.
 static FORGED: AtomicU32 = AtomicU32::new(0x0a00_0000);
@@ -57,18 +57,33 @@ impl Field {
         blocks: u64,
         length: Duration,
         good: Arc<Outcome>,
+        least: usize,
     ) -> Self {
-        let content = format!("{record}/content");
-        let (until, latest) = (Instant::now() + length, Instant::now() + LONGEST);
-        let tally = Mutex::default();
-        Self { address, record: record.to_owned(), content, blocks, until, latest, good, tally }
+        let begin = Instant::now();
+        Self {
+            address,
+            record: record.to_owned(),
+            content: format!("{record}/content"),
+            blocks,
+            swing: begin + BEGINNING,
+            until: begin + length,
+            latest: begin + length * LONGEST,
+            good,
+            least,
+            tally: Mutex::default(),
+        }
     }
 
     /// Whether it goes on.
     pub fn goes_on(&self) -> bool {
         let now = Instant::now();
         now < self.until
-            || now < self.latest && self.good.served.load(Ordering::Relaxed) < LEAST_SERVED
+            || now < self.latest && self.good.counted.load(Ordering::Relaxed) < self.least
+    }
+
+    /// Whether a good client that is served now is served in the midst of it.
+    pub fn is_in_full_swing(&self) -> bool {
+        Instant::now() >= self.swing && self.goes_on()
     }
 
     /// Until it ends.

@@ -17,7 +17,7 @@ mod field;
 mod good;
 
 use attacks::{ATTACKS, Attack};
-use field::{CLOSED, Field, LEAST_SERVED};
+use field::{CLOSED, Field};
 use good::Outcome;
 
 use crate::content::BLOCK;
@@ -36,6 +36,17 @@ const TOGETHER: Duration = Duration::from_secs(30);
 
 /// Good clients, each with one request at a time.
 const GOOD: u8 = 4;
+
+/// What good clients must be served in the midst of an attack, in requests: that a place
+/// is theirs now and then, though attackers come by the hundred and ask for all. An idle
+/// machine serves some hundreds. Where 200 slow uploads come for 16 places, and again at
+/// once when they are told so, a place is a matter of luck, and with all attacks at once
+/// there are 1,100 attackers for 160 connections: 14 requests in 30 s were measured, and
+/// 2 on a machine with much else to do.
+const LEAST: usize = 3;
+
+/// As [`LEAST`], where attackers hold nothing, for [`TOGETHER`].
+const LEAST_WHERE_NOTHING_IS_HELD: usize = 15;
 
 /// Until all that attackers held is given back: the longest deadline that is set here.
 const QUIET: Duration = Duration::from_secs(20);
@@ -83,10 +94,12 @@ pub fn survives_each_attack_and_all_at_once() -> Result<(), Failed> {
     // leaves nothing.
     let (forged, rest) = ATTACKS.split_first().unwrap();
     let filled = scene.memory()?.of("rate limit").bytes;
-    let row = Row::of(&mut scene, forged.name, &[*forged], &record, TOGETHER, filled, || {})?;
+    let course = Course { length: TOGETHER, least: LEAST_WHERE_NOTHING_IS_HELD, filled };
+    let row = Row::of(&mut scene, forged.name, &[*forged], &record, course, || {})?;
     row.judge(&scene)?;
+    let course = Course { length: ALONE, least: LEAST, filled: 0 };
     for attack in rest {
-        let row = Row::of(&mut scene, attack.name, &[*attack], &record, ALONE, 0, || {})?;
+        let row = Row::of(&mut scene, attack.name, &[*attack], &record, course, || {})?;
         row.judge(&scene)?;
     }
     let database_goes = || {
@@ -98,7 +111,8 @@ pub fn survives_each_attack_and_all_at_once() -> Result<(), Failed> {
         thread::sleep(TOGETHER / 6);
         postgres.start_again();
     };
-    let row = Row::of(&mut scene, "all at once", &ATTACKS, &record, TOGETHER, 0, database_goes)?;
+    let course = Course { length: TOGETHER, ..course };
+    let row = Row::of(&mut scene, "all at once", &ATTACKS, &record, course, database_goes)?;
     row.judge(&scene)?;
 
     assert_eq!(scene.metric("overload_changes_total")?, 0, "the gauge spoke");
@@ -109,11 +123,23 @@ pub fn survives_each_attack_and_all_at_once() -> Result<(), Failed> {
     Ok(())
 }
 
+/// How an attack goes.
+#[derive(Clone, Copy)]
+struct Course {
+    /// At least.
+    length: Duration,
+    /// Requests that good clients must be served.
+    least: usize,
+    /// What may stay of it in the heap, in bytes.
+    filled: u64,
+}
+
 /// What became of one attack.
 struct Row {
     name: &'static str,
     watch: Watch,
     outcome: Arc<Outcome>,
+    course: Course,
     took: Duration,
     /// Statuses that no attacker was to be told.
     untold: Vec<String>,
@@ -128,15 +154,13 @@ impl Row {
 | attack | ceiling | peak | in use | residual | sockets' | slowest probe | attackers refused, served | good: refused, served | a second | errors | heap left |\n\
 |---|---|---|---|---|---|---|---|---|---|---|---|";
 
-    /// Lets clients loose for `length` at least, with good ones beside them. `filled` bytes of the
-    /// heap may stay.
+    /// Lets clients loose, with good ones beside them.
     fn of(
         scene: &mut Scene,
         name: &'static str,
         attacks: &[Attack],
         record: &str,
-        length: Duration,
-        filled: u64,
+        course: Course,
         meanwhile: impl FnOnce(),
     ) -> Result<Self, Failed> {
         at_rest(scene)?;
@@ -146,7 +170,8 @@ impl Row {
             .iter()
             .map(|attack| {
                 let (address, good) = (scene.target.address, outcome.clone());
-                (attack, Arc::new(Field::new(address, record, BLOCKS, length, good)))
+                let (length, least) = (course.length, course.least);
+                (attack, Arc::new(Field::new(address, record, BLOCKS, length, good, least)))
             })
             .collect();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -189,13 +214,13 @@ impl Row {
         let over = Instant::now();
         let left = loop {
             let live = sample(scene, Instant::now())?.live;
-            let left = live.cast_signed() - (before + filled).cast_signed();
+            let left = live.cast_signed() - (before + course.filled).cast_signed();
             if left <= LEFT.cast_signed() || over.elapsed() > QUIET {
                 break left;
             }
             thread::sleep(Duration::from_millis(250));
         };
-        Ok(Self { name, watch, outcome, took, untold, refused, served, left })
+        Ok(Self { name, watch, outcome, course, took, untold, refused, served, left })
     }
 
     /// Shows it, and holds it to what was promised.
@@ -230,7 +255,8 @@ impl Row {
         assert!(watch.unexplained_sockets() <= 0, "{name}: sockets hold more than planned");
         assert!(watch.failed_probes == 0, "{name}: {} probes failed", watch.failed_probes);
         assert!(watch.probe <= PROBE, "{name}: a probe took {:?}", watch.probe);
-        assert!(served >= LEAST_SERVED, "{name}: good clients had {served} requests");
+        let counted = self.outcome.counted.load(Ordering::Relaxed);
+        assert!(counted >= self.course.least, "{name}: good clients were served {counted} times");
         assert!(self.left <= LEFT.cast_signed(), "{name}: {} of heap are left", signed(self.left));
         if let Some(group) = &scene.group {
             assert_eq!(group.killed()?, 0, "{name}: the kernel killed it");

@@ -38,7 +38,7 @@ const LINES: u64 = 100_000;
 /// As long as any is counted with.
 const LINE: [u8; 1024] = [b'x'; 1024];
 
-/// Takes one line, and then nothing until it is let go; counts what it has taken.
+/// Takes nothing until it is let go; counts the lines that it has taken.
 struct Stuck {
     go: Receiver<()>,
     written: Arc<AtomicU64>,

@@ -221,10 +221,15 @@ pub async fn returned(pool: &PgPool) {
 /// and in how many pieces it came, its buffers are 16 KiB, or 24, or more, which is the
 /// pool's cost.
 pub async fn emptied(pool: &PgPool) -> Result<()> {
-    while pool.size() > 0 {
-        pool.acquire().await?.close().await?;
-    }
-    Ok(())
+    let emptied = async {
+        returned(pool).await;
+        while pool.size() > 0 {
+            pool.acquire().await?.close().await?;
+        }
+        Ok(())
+    };
+    let emptied = tokio::time::timeout(Duration::from_secs(30), emptied).await;
+    emptied.context("a pooled connection does not come back")?
 }
 
 /// What is live once no query is under way either: on a busy machine nothing changes
