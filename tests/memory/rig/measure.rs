@@ -93,15 +93,16 @@ pub async fn peak_over_rows(
 /// `peak_per_concurrent`: what one more operation in flight, of 1 MiB on a new
 /// connection, adds to the peak.
 pub async fn peak_per_concurrent(subject: &impl Subject) -> Result<Sample> {
-    per_concurrent(subject, 1).await
+    per_concurrent(subject, |_| 1).await
 }
 
 /// The same where the database decides what meets: at each count the peak is one of
-/// two figures, a page and a read buffer apart (50 KiB), however many are in flight.
-/// From the lower of one count to the upper of the next is no growth: of several
-/// readings the worst is taken, which is the upper one at each.
+/// several figures, a page and a read buffer apart (50 KiB), however many are in flight.
+/// From a lower one of one count to an upper one of the next is no growth: of several
+/// readings the worst is taken. Fewer in flight are read more often, so that the dice are
+/// thrown as often for one as for 16.
 pub async fn worst_per_concurrent(subject: &impl Subject) -> Result<Sample> {
-    per_concurrent(subject, 8).await
+    per_concurrent(subject, |count| 4 * 16 / count).await
 }
 
 /// The peak of one operation of `size` bytes.
@@ -114,7 +115,10 @@ pub async fn peak_of_one(subject: &impl Subject, size: u64) -> Result<Sample> {
     Ok(Sample::new("peak", peaks))
 }
 
-async fn per_concurrent(subject: &impl Subject, readings: usize) -> Result<Sample> {
+async fn per_concurrent(
+    subject: &impl Subject,
+    readings: impl Fn(usize) -> usize,
+) -> Result<Sample> {
     for _ in 0..WARM_UPS {
         peak(subject, 16, MIB).await?;
     }
@@ -123,7 +127,7 @@ async fn per_concurrent(subject: &impl Subject, readings: usize) -> Result<Sampl
         let mut points = Vec::new();
         for count in IN_FLIGHT {
             let mut worst = 0;
-            for _ in 0..readings {
+            for _ in 0..readings(count) {
                 worst = worst.max(peak(subject, count, MIB).await?);
             }
             points.push((number(count as u64), number(worst as u64)));
