@@ -19,8 +19,6 @@ pub struct Field {
     /// Its content, and of how many blocks that is.
     pub content: String,
     pub blocks: u64,
-    /// From when on it is in full swing: attackers have taken what places there are.
-    swing: Instant,
     /// It goes on until then at least, and until good clients were served enough; until
     /// `latest` at most.
     until: Instant,
@@ -34,9 +32,6 @@ pub struct Field {
 
 /// In the place of a status: the connection ended without an answer.
 pub const CLOSED: u16 = 0;
-
-/// How long attackers have until what good clients are served counts.
-const BEGINNING: Duration = Duration::from_secs(1);
 
 /// How many times its length an attack goes on, at most, for good clients that were not
 /// served enough: a count is held, and no speed.
@@ -65,7 +60,6 @@ impl Field {
             record: record.to_owned(),
             content: format!("{record}/content"),
             blocks,
-            swing: begin + BEGINNING,
             until: begin + length,
             latest: begin + length * LONGEST,
             good,
@@ -79,11 +73,6 @@ impl Field {
         let now = Instant::now();
         now < self.until
             || now < self.latest && self.good.counted.load(Ordering::Relaxed) < self.least
-    }
-
-    /// Whether a good client that is served now is served in the midst of it.
-    pub fn is_in_full_swing(&self) -> bool {
-        Instant::now() >= self.swing && self.goes_on()
     }
 
     /// Until it ends.

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Outcome {
     /// Answered as they should be.
     pub served: AtomicUsize,
-    /// Those of them that were so while the attack was in full swing.
+    /// Those of them that were so before the attack was over.
     pub counted: AtomicUsize,
     /// Told to come again (429, 503), or not let in.
     pub refused: AtomicUsize,
@@ -107,7 +107,7 @@ impl Good {
     async fn ask(&self, request: &Request, expected: &[u16]) -> Result<Option<Response>> {
         match self.answer(request.clone()).await {
             Some(answer) if expected.contains(&answer.status) => {
-                if self.field.is_in_full_swing() {
+                if self.field.goes_on() {
                     self.outcome.counted.fetch_add(1, Ordering::Relaxed);
                 }
                 self.outcome.served.fetch_add(1, Ordering::Relaxed);
