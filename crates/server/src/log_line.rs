@@ -21,11 +21,10 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What most lines fit in, in bytes: kept once per thread. Longer ones grow beyond, for as
-/// long as they are written.
-const LINE: usize = 1024;
+use crate::telemetry::LINE;
 
 thread_local! {
+    // A buffer of LINE, between lines. A longer line's goes when it is written.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -227,6 +226,16 @@ mod tests {
         tracing::subscriber::with_default(log.with_writer(theirs.clone()).finish(), events);
         assert_eq!(ours.parsed(), theirs.parsed());
         assert_eq!(ours.parsed().len(), 4);
+    }
+
+    #[test]
+    fn no_more_than_a_line_is_kept() {
+        for length in [1, LINE + 1] {
+            let mut written = Written::new();
+            written.member("name", "x".repeat(length));
+            drop(written);
+            assert!([0, LINE].contains(&SPARE.take().capacity()), "{length}");
+        }
     }
 
     struct Panics;
