@@ -72,7 +72,7 @@ impl Field {
     pub fn goes_on(&self) -> bool {
         let now = Instant::now();
         now < self.until
-            || now < self.latest && self.good.counted.load(Ordering::Relaxed) < self.least
+            || now < self.latest && self.good.served.load(Ordering::Relaxed) < self.least
     }
 
     /// Until it ends.

@@ -21,10 +21,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What became of their requests.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Answered as they should be.
+    /// Answered as they should be, before the attack was over.
     pub served: AtomicUsize,
-    /// Those of them that were so before the attack was over.
-    pub counted: AtomicUsize,
     /// Told to come again (429, 503), or not let in.
     pub refused: AtomicUsize,
     /// What must not be, each in words.
@@ -108,9 +106,8 @@ impl Good {
         match self.answer(request.clone()).await {
             Some(answer) if expected.contains(&answer.status) => {
                 if self.field.goes_on() {
-                    self.outcome.counted.fetch_add(1, Ordering::Relaxed);
+                    self.outcome.served.fetch_add(1, Ordering::Relaxed);
                 }
-                self.outcome.served.fetch_add(1, Ordering::Relaxed);
                 return Ok(Some(answer));
             }
             Some(answer) if ![429, 503].contains(&answer.status) => {

@@ -254,8 +254,7 @@ impl Row {
         assert!(watch.unexplained_sockets() <= 0, "{name}: sockets hold more than planned");
         assert!(watch.failed_probes == 0, "{name}: {} probes failed", watch.failed_probes);
         assert!(watch.probe <= PROBE, "{name}: a probe took {:?}", watch.probe);
-        let counted = self.outcome.counted.load(Ordering::Relaxed);
-        assert!(counted >= self.course.least, "{name}: good clients were served {counted} times");
+        assert!(served >= self.course.least, "{name}: good clients were served {served} times");
         assert!(self.left <= LEFT.cast_signed(), "{name}: {} of heap are left", signed(self.left));
         if let Some(group) = &scene.group {
             assert_eq!(group.killed()?, 0, "{name}: the kernel killed it");
