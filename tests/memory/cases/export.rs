@@ -34,7 +34,7 @@ use storage::PgPool;
 use uuid::Uuid;
 
 use super::{Case, Tier};
-use crate::rig::application::{Home, Rig, emptied, settled};
+use crate::rig::application::{Home, Rig, emptied};
 use crate::rig::content::Digest;
 use crate::rig::measure::{self, Subject};
 use crate::rig::{self, Client, Operation, Service, rows};
@@ -178,7 +178,6 @@ impl Export {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 client.body(1024, &mut hasher).await?;
             }
-            settled(&pool).await?;
             emptied(&pool).await?;
             Ok(client)
         })
@@ -192,7 +191,6 @@ impl Export {
             Box::pin(async move {
                 let mut client = begin(call).await?;
                 client.chunks(&mut Sha256::new()).await?;
-                settled(&pool).await?;
                 emptied(&pool).await?;
                 Ok(client)
             })

@@ -217,19 +217,15 @@ pub async fn returned(pool: &PgPool) {
     }
 }
 
-/// Closes every pooled connection, when it is back: by what a connection has read last
+/// Closes every pooled connection, once all have [`settled`]: by what a connection has read last
 /// and in how many pieces it came, its buffers are 16 KiB, or 24, or more, which is the
 /// pool's cost.
 pub async fn emptied(pool: &PgPool) -> Result<()> {
-    let emptied = async {
-        returned(pool).await;
-        while pool.size() > 0 {
-            pool.acquire().await?.close().await?;
-        }
-        Ok(())
-    };
-    let emptied = tokio::time::timeout(Duration::from_secs(30), emptied).await;
-    emptied.context("a pooled connection does not come back")?
+    settled(pool).await?;
+    while pool.size() > 0 {
+        pool.acquire().await?.close().await?;
+    }
+    Ok(())
 }
 
 /// What is live once no query is under way either: on a busy machine nothing changes
