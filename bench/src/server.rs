@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use devdb::{EndSignal, Leash};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::ground::Ground;
 use crate::process::Usage;
@@ -90,6 +91,13 @@ impl Server {
     /// What its processes hold and have used.
     pub fn usage(&self) -> Usage {
         Usage::of(self.leash.id())
+    }
+
+    /// Ends all of its processes, at once.
+    pub fn kill(&self) {
+        let group = self.leash.id().try_into().ok().and_then(Pid::from_raw);
+        // It may have ended by itself, and is not waited for yet: the id is still its own.
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     }
 
     /// A `GET`.

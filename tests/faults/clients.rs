@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use server::io::GRACE;
 use sha2::{Digest as _, Sha256};
 use tests::{Client, Request, Target, eventually};
 
@@ -145,8 +146,8 @@ async fn is_served(server: &Target) -> bool {
     client.response(false).await.is_ok_and(|answer| answer.status == 200)
 }
 
-/// Every place is taken by one kind: whoever idles makes room at once, the others at
-/// their deadline; and nothing of them is left.
+/// Every place is taken by one kind: whoever idles or is slow to ask makes room, the
+/// others at their deadline; and nothing of them is left.
 async fn hold(kind: Kind, places: usize) {
     let ground = Ground::new().await;
     // By a server of its own: here the file's connection would have a place for a
@@ -160,8 +161,8 @@ async fn hold(kind: Kind, places: usize) {
     for _ in 0..places {
         clients.push(kind.begin(&server, &file).await);
     }
-    // A connection of which nothing has been read is idle as yet.
-    tokio::time::sleep(DEADLINE / 4).await;
+    // Until nobody may still bring a head.
+    tokio::time::sleep(GRACE).await;
     let (mut slowest, mut served) = (Duration::ZERO, false);
     while !served {
         slowest = slowest.max(probe(&server).await);
@@ -175,10 +176,12 @@ async fn hold(kind: Kind, places: usize) {
     let took = begin.elapsed();
     println!("{kind:?} x {places}: room for one more after {took:?}; slowest probe {slowest:?}");
     assert!(slowest < PROBE, "{kind:?} x {places}: a probe took {slowest:?}");
-    if matches!(kind, Kind::Silent | Kind::Idle) {
+    if matches!(kind, Kind::Silent | Kind::SlowHead | Kind::Idle) {
         // Those who need not make room have their deadline too.
         for client in &mut clients {
-            assert_eq!(client.end().await.unwrap(), b"");
+            // Who still sends may be told by a reset.
+            let end = client.end().await;
+            assert!(matches!(kind, Kind::SlowHead) || end.is_ok_and(|rest| rest.is_empty()));
         }
         assert!(begin.elapsed() < DEADLINE + LEEWAY, "{kind:?} x {places}");
     } else {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use server::io::GRACE;
 use sqlx::PgPool;
 use tests::Request;
 
@@ -182,10 +183,16 @@ async fn one_connection_too_many_takes_the_place_of_the_longest_idle(database: P
 #[sqlx::test(migrator = "storage::MIGRATOR")]
 async fn a_connection_that_never_asked_gives_way_too(database: PgPool) {
     let service = Service::start(&database, &["--max-connections", "1"]).await;
-    let mut silent = service.client().await;
-    eventually("it is there", async || service.connections.open() == 1).await;
-    assert_eq!(service.ask(Request::get("/livez")).await.status, 200);
-    assert_eq!(silent.rest().await.unwrap(), b"");
+    for begun in ["", "GET /livez HTTP/1.1\r\nhost"] {
+        let mut silent = service.client().await;
+        eventually("it is there", async || service.connections.open() == 1).await;
+        silent.send(begun).await.unwrap();
+        // But not at once.
+        tokio::time::sleep(GRACE).await;
+        assert_eq!(service.ask(Request::get("/livez")).await.status, 200, "{begun:?}");
+        assert_eq!(silent.rest().await.unwrap(), b"", "{begun:?}");
+        eventually("nobody is there", async || service.connections.open() == 0).await;
+    }
     service.end().await;
 }
 

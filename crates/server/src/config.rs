@@ -59,12 +59,14 @@ pub struct Config {
     #[arg(long, env, global = true)]
     pub memory_limit: Option<ByteSize>,
 
-    /// Connections at most. One more closes the longest idle; if none is, it gets 503 [derived: 160 in 64MiB, 10000 at most]
+    /// Connections at most. One more closes the longest idle, or one whose head does not come; if
+    /// there is none, it gets 503 [derived: 160 in 64MiB, 10000 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_connections: Option<usize>,
 
     /// Requests in flight at most, each to the end of its response. One more gets 503; probes don't
-    /// count [derived: 64 in 64MiB, 5000 at most]
+    /// count. No more than there can be uploads, downloads and pages, and slow clients of these shut
+    /// out all others [derived: their sum, and 8 in 64MiB, 500 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_requests: Option<usize>,
 
@@ -76,7 +78,7 @@ pub struct Config {
     #[arg(long, env, global = true, value_parser = count)]
     pub max_downloads: Option<usize>,
 
-    /// Lists and exports in flight at most. One more gets 503 [derived: 16 in 64MiB, 500 at most]
+    /// Lists and exports in flight at most. One more gets 503 [derived: 8 in 64MiB, 250 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_pages: Option<usize>,
 

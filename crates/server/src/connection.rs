@@ -137,6 +137,10 @@ where
                 () = shutdown.graceful.cancelled() => {},
                 () = seat.close().cancelled() => {},
             } }, if !closing => {
+                // hyper would wait for the rest of a head.
+                if seat.close().is_cancelled() && watch.is_in_head() {
+                    return Ok(());
+                }
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }

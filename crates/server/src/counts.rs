@@ -1,10 +1,14 @@
 //! How many there may be of what a client can have: as configured, or as many as fit.
 //!
 //! **The rule**: what is not set goes by one scale, in steps of a sixteenth of what there
-//! is in 64 MiB: 10 connections, 4 requests, 1 upload, 2 downloads, 1 page, a quarter of
-//! an encoder, 64 KiB of cache. As many steps are taken as the plan has room for, beside
-//! what is fixed and what is set; what has come to its most stays there, and leaves the
-//! rest to the others. Below one step, the plan does not fit.
+//! is in 64 MiB: 10 connections, 1 upload, 2 downloads, half a page, half a short request,
+//! a quarter of an encoder, 64 KiB of cache. As many steps are taken as the plan has room
+//! for, beside what is fixed and what is set; what has come to its most stays there, and
+//! leaves the rest to the others. Below one step, the plan does not fit.
+//!
+//! **Requests** are as many as there can be uploads, downloads and pages, and the short
+//! ones beside them: however slow the clients of the long ones are, they can't shut out
+//! who asks for a record.
 
 use std::ops::RangeInclusive;
 
@@ -18,14 +22,14 @@ pub const SCALE: RangeInclusive<usize> = 1..=4096;
 
 /// 10,000 clients at once are more than one process without HTTP/2 is asked for.
 const CONNECTIONS: Derived = Derived { in_64_mib: 160, most: 10_000 };
-/// Half of the connections are idle.
-const REQUESTS: Derived = Derived { in_64_mib: 64, most: 5_000 };
 /// A disk is no faster for a thousand.
 const UPLOADS: Derived = Derived { in_64_mib: 16, most: 1_000 };
 /// As uploads; but what the page cache has is not the disk's.
 const DOWNLOADS: Derived = Derived { in_64_mib: 32, most: 2_000 };
-/// Each takes turns at the pool's connections.
-const PAGES: Derived = Derived { in_64_mib: 16, most: 500 };
+/// Each takes turns at the pool's connections: as many.
+const PAGES: Derived = Derived { in_64_mib: 8, most: 250 };
+/// Requests that nothing else counts: each is over within milliseconds.
+const SHORT: Derived = Derived { in_64_mib: 8, most: 500 };
 /// Each takes all of a processor that it can get.
 const ENCODERS: Derived = Derived { in_64_mib: 4, most: 64 };
 /// In bytes: half a million records.
@@ -75,12 +79,18 @@ impl Counts {
     #[must_use]
     pub fn at(config: &Config, steps: usize) -> Self {
         let count = |set: Option<usize>, derived: Derived| set.unwrap_or(derived.at(steps));
+        let uploads = count(config.max_uploads, UPLOADS);
+        let downloads = count(config.max_downloads, DOWNLOADS);
+        let pages = count(config.max_pages, PAGES);
+        // None may be as many as there can be numbers.
+        let long = uploads.saturating_add(downloads).saturating_add(pages);
+        let requests = config.max_requests.unwrap_or(long.saturating_add(SHORT.at(steps)));
         Self {
             connections: count(config.max_connections, CONNECTIONS),
-            requests: count(config.max_requests, REQUESTS),
-            uploads: count(config.max_uploads, UPLOADS),
-            downloads: count(config.max_downloads, DOWNLOADS),
-            pages: count(config.max_pages, PAGES),
+            requests,
+            uploads,
+            downloads,
+            pages,
             encoders: count(config.max_encoders, ENCODERS),
             cache: count(config.cache_size.map(size), CACHE),
         }
@@ -133,15 +143,27 @@ mod tests {
     #[test]
     fn counts_grow_with_the_limit_from_their_least_to_their_most() {
         for (mebibytes, fits, expected) in [
-            (16, false, [10, 4, 1, 2, 1, 1, 64]),
-            (24, true, [10, 4, 1, 2, 1, 1, 64]),
-            (32, true, [40, 16, 4, 8, 4, 1, 256]),
-            (64, true, [160, 64, 16, 32, 16, 4, 1024]),
-            (128, true, [390, 156, 39, 78, 39, 9, 2496]),
-            (1024, true, [3740, 1496, 374, 748, 374, 64, 23_936]),
-            (1 << 20, true, [10_000, 5_000, 1_000, 2_000, 500, 64, 256 << 10]),
+            (16, false, [10, 5, 1, 2, 1, 1, 64]),
+            (24, true, [10, 5, 1, 2, 1, 1, 64]),
+            (32, true, [40, 16, 4, 8, 2, 1, 256]),
+            (64, true, [160, 64, 16, 32, 8, 4, 1024]),
+            (128, true, [400, 160, 40, 80, 20, 10, 2560]),
+            (1024, true, [3790, 1515, 379, 758, 189, 64, 24_256]),
+            (1 << 20, true, [10_000, 3_750, 1_000, 2_000, 250, 64, 256 << 10]),
         ] {
             assert_eq!(fitted(mebibytes, &[]), (counts(expected), fits), "{mebibytes} MiB");
+        }
+    }
+
+    #[test]
+    fn short_requests_have_places_whatever_is_set() {
+        for arguments in [&[][..], &["--max-uploads=100"], &["--max-pages=9", "--max-downloads=1"]]
+        {
+            for mebibytes in [16, 24, 32, 64, 128, 1024, 1 << 20] {
+                let (counts, _) = fitted(mebibytes, arguments);
+                let long = counts.uploads + counts.downloads + counts.pages;
+                assert!(counts.requests > long, "{arguments:?}, {mebibytes} MiB: {counts:?}");
+            }
         }
     }
 
@@ -175,7 +197,6 @@ mod tests {
         let command = Cli::command();
         for (name, derived) in [
             ("max_connections", CONNECTIONS),
-            ("max_requests", REQUESTS),
             ("max_uploads", UPLOADS),
             ("max_downloads", DOWNLOADS),
             ("max_pages", PAGES),

@@ -28,6 +28,12 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a client has to read such an answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a client has to bring its head whole before another may take its place. Most
+/// heads come at once; one that was lost on the way comes again after 200 ms (Linux's least
+/// time until it sends again). Without it, newcomers took each other's places in a flood of
+/// connections, each before its head was read.
+pub const GRACE: Duration = Duration::from_millis(250);
+
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -40,7 +46,8 @@ pub enum Phase {
     /// The response is complete, but not yet written.
     Flushing,
     /// Between requests; also while hyper's buffer holds the beginning of a
-    /// head that came along with the last request: this IO can't see it.
+    /// head that came along with the last request, which this IO can't see, or
+    /// before its answer was written.
     Idle,
     /// Answered and closing, while the client still sends.
     Lingering,
@@ -82,11 +89,23 @@ impl Watch {
         self.set(|state| state.unread = false);
     }
 
-    /// Since when nothing is asked of the service, if so.
+    /// Since when its place may be another's, if it is by `now`: nothing is asked of the
+    /// service, or not wholly within [`GRACE`].
     #[must_use]
-    pub fn idle_since(&self) -> Option<Instant> {
-        let state = self.state();
-        matches!(state.phase, Phase::FirstByte | Phase::Idle).then_some(state.since)
+    pub fn idle_since(&self, now: Instant) -> Option<Instant> {
+        let State { phase, since, .. } = self.state();
+        let since = match phase {
+            Phase::Idle => since,
+            Phase::FirstByte | Phase::Head => since + GRACE,
+            Phase::Busy | Phase::Flushing | Phase::Lingering => return None,
+        };
+        (since <= now).then_some(since)
+    }
+
+    /// Whether a head has begun to come, and nothing is left of an answer.
+    #[must_use]
+    pub fn is_in_head(&self) -> bool {
+        self.state().phase == Phase::Head
     }
 
     /// A request is being handled.
@@ -137,7 +156,7 @@ impl Watch {
     /// True where what comes is worth a large buffer.
     fn read_some(&self) -> bool {
         let State { phase, body, .. } = self.state();
-        if matches!(phase, Phase::FirstByte | Phase::Flushing | Phase::Idle) {
+        if matches!(phase, Phase::FirstByte | Phase::Idle) {
             self.set(|state| state.phase = Phase::Head);
         }
         body == Body::Large

@@ -1,5 +1,5 @@
-//! The connections that are open: how many at most, and which is the longest
-//! idle when one more comes.
+//! The connections that are open: how many at most, and which gives its place when
+//! one more comes: the longest idle, with what has not brought a head in time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -92,9 +92,9 @@ impl Connections {
     }
 
     fn close_longest_idle(&self) -> bool {
-        let open = self.lock();
+        let (open, now) = (self.lock(), Instant::now());
         let idle = open.values().filter(|guest| !guest.close.is_cancelled());
-        let idle = idle.filter_map(|guest| Some((guest.watch.idle_since()?, guest)));
+        let idle = idle.filter_map(|guest| Some((guest.watch.idle_since(now)?, guest)));
         let longest: Option<(Instant, _)> = idle.min_by_key(|(since, _)| *since);
         longest
             .inspect(|(_, guest)| {

@@ -10,7 +10,7 @@ use axum::body::Body;
 use futures_util::StreamExt;
 use http::{Request, Response};
 use server::connection::{Settings, Shutdown};
-use server::io::Deadlines;
+use server::io::{Deadlines, GRACE};
 use server::registry::{Connections, Seat};
 use server::socket::{LARGE_BODY, LargeBuffers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -257,6 +257,36 @@ async fn at_the_cap_the_longest_idle_connection_makes_room() {
         read_response(client).await;
     }
     assert_eq!(server.connections.open(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_who_brings_no_head_makes_room_but_not_at_once() {
+    for begun in [&b""[..], &GET[..GET.len() - 1]] {
+        let server = Server::new(1);
+        let (mut client, task) = server.connect().await;
+        client.write_all(begun).await.unwrap();
+        sleep(GRACE - Duration::from_millis(10)).await;
+        assert!(server.connections.admit().await.is_none(), "no time for a head");
+        sleep(Duration::from_millis(20)).await;
+        let begin = Instant::now();
+        assert!(server.connections.admit().await.is_some(), "{begun:?}");
+        assert!(begin.elapsed().is_zero(), "{:?}", begin.elapsed());
+        assert_eq!(closed_after(&mut client).await, (0, vec![]));
+        ended(task).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_cap_no_answer_is_cut_off_for_a_head_behind_it() {
+    let server = Server::new(1);
+    let (mut client, _task) = server.connect().await;
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    client.write_all(&GET[..GET.len() - 1]).await.unwrap();
+    sleep(Duration::from_secs(15)).await;
+    assert!(server.connections.admit().await.is_none());
+    let (_, bytes) = closed_after(&mut client).await;
+    assert!(bytes.len() > 64 * 1024, "{} bytes", bytes.len());
 }
 
 #[tokio::test(start_paused = true)]
