@@ -11,7 +11,7 @@
 //! | Postgres stalls | the same, within 15 s; the process stays alive and quick | `database::a_database_that_stalls_is_given_up_and_comes_back` |
 //! | SIGTERM, all in flight end in time | they end whole; exit code 0 | `signals::what_is_in_flight_ends_whole_within_the_deadline` |
 //! | SIGTERM, some do not | cut off, visibly; nothing half is kept; exit code 3 | `signals::what_is_in_flight_past_the_deadline_is_cut_off` |
-//! | silent, slow and stalled clients, alone | each holds its place until its deadline, and leaves nothing | `clients::who_is_slow_or_silent_holds_a_place_until_its_deadline` |
+//! | silent, slow and stalled clients, alone | each holds its place until its deadline at most, and leaves nothing | `clients::who_is_slow_or_silent_holds_a_place_until_its_deadline_at_most` |
 //! | the same, at the connection cap | probes are answered within a second; places come back | `clients::at_the_connection_cap_probes_are_answered_and_places_come_back` |
 //! | an honest slow upload of 2 GiB | 201, whatever it takes | `clients::an_honest_slow_upload_is_never_cut_off` |
 //! | two servers on one database and folder | each gives what the other takes, and follows its changes | `replicas::what_one_replica_takes_the_other_gives_and_a_change_is_seen_by_both` |

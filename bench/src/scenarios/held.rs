@@ -11,7 +11,7 @@ use crate::ground::noise;
 use crate::server::Server;
 
 /// Until what was freed has gone back to the system: allocators take their time.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// An upload that is over, in bytes.
 const UPLOADED: u64 = 4 << 20;

@@ -26,7 +26,7 @@ pub const LIMITS: [u64; 13] = [
 
 pub const UPLOADS: Scenario = Scenario {
     name: "8 uploads, least memory",
-    about: "the smallest limit in which eight files come in at once",
+    about: "the smallest limit in which eight files come in at once, within three minutes",
     unit: Unit::Least,
     reference: "",
     can: |routes| routes.upload.is_some(),
@@ -36,7 +36,7 @@ pub const UPLOADS: Scenario = Scenario {
 
 pub const DOWNLOADS: Scenario = Scenario {
     name: "32 downloads, least memory",
-    about: "the smallest limit in which a file goes out to 32 clients at once",
+    about: "the smallest limit in which a file goes out to 32 clients at once, within three minutes",
     unit: Unit::Least,
     reference: "",
     can: |routes| routes.part.is_some(),

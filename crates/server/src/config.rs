@@ -59,8 +59,8 @@ pub struct Config {
     #[arg(long, env, global = true)]
     pub memory_limit: Option<ByteSize>,
 
-    /// Connections at most. One more closes the longest idle, or one whose head does not come; if
-    /// there is none, it gets 503 [derived: 160 in 64MiB, 10000 at most]
+    /// Connections at most. One more closes the longest idle, or one whose head does not come
+    /// within 250 ms; if there is none, it gets 503 [derived: 160 in 64MiB, 10000 at most]
     #[arg(long, env, global = true, value_parser = count)]
     pub max_connections: Option<usize>,
 

@@ -137,7 +137,7 @@ where
                 () = shutdown.graceful.cancelled() => {},
                 () = seat.close().cancelled() => {},
             } }, if !closing => {
-                // hyper would wait for the rest of a head.
+                // hyper would wait for the rest of a first head.
                 if seat.close().is_cancelled() && watch.is_in_head() {
                     return Ok(());
                 }

@@ -8,7 +8,8 @@
 //!
 //! **Requests** are as many as there can be uploads, downloads and pages, and the short
 //! ones beside them: however slow the clients of the long ones are, they can't shut out
-//! who asks for a record.
+//! who asks for a record. (Whose JSON body does not come can, for as long as an upload's
+//! window: it is told 408 by then.)
 
 use std::ops::RangeInclusive;
 
@@ -26,9 +27,10 @@ const CONNECTIONS: Derived = Derived { in_64_mib: 160, most: 10_000 };
 const UPLOADS: Derived = Derived { in_64_mib: 16, most: 1_000 };
 /// As uploads; but what the page cache has is not the disk's.
 const DOWNLOADS: Derived = Derived { in_64_mib: 32, most: 2_000 };
-/// Each takes turns at the pool's connections: as many.
+/// Each takes turns at the pool's connections: as many as it has, and in more memory some
+/// more, whose clients read.
 const PAGES: Derived = Derived { in_64_mib: 8, most: 250 };
-/// Requests that nothing else counts: each is over within milliseconds.
+/// Requests that nothing else counts: most are over within milliseconds.
 const SHORT: Derived = Derived { in_64_mib: 8, most: 500 };
 /// Each takes all of a processor that it can get.
 const ENCODERS: Derived = Derived { in_64_mib: 4, most: 64 };

@@ -28,10 +28,10 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a client has to read such an answer.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a client has to bring its head whole before another may take its place. Most
-/// heads come at once; one that was lost on the way comes again after 200 ms (Linux's least
-/// time until it sends again). Without it, newcomers took each other's places in a flood of
-/// connections, each before its head was read.
+/// How long a client has to begin its head, and again to end it, before another may take
+/// its place. Most heads come at once; one that is lost on the way to a near client comes
+/// again after 200 ms (Linux's least time until it sends again). Without it, newcomers took
+/// each other's places in a flood of connections, each before its head was read.
 pub const GRACE: Duration = Duration::from_millis(250);
 
 /// What a connection is doing.
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     /// Since when its place may be another's, if it is by `now`: nothing is asked of the
-    /// service, or not wholly within [`GRACE`].
+    /// service, or not within [`GRACE`].
     #[must_use]
     pub fn idle_since(&self, now: Instant) -> Option<Instant> {
         let State { phase, since, .. } = self.state();

@@ -124,7 +124,7 @@ fn prepare(stream: &TcpStream, buffers: SocketBuffers) -> io::Result<()> {
 /// taken, so that closing does not reset the connection and take the answer
 /// along. By the socket itself: tokio does not know yet that it can be written.
 fn refuse(stream: &TcpStream) {
-    tracing::debug!("refused: all places are taken by busy connections");
+    tracing::debug!("refused: all places are taken by busy connections, or by new ones");
     let socket = SockRef::from(stream);
     let mut socket: &Socket = &socket;
     let mut scratch = [0; 4096];

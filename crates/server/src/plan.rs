@@ -208,10 +208,10 @@ mod tests {
         for (setting, heap, other) in [
             ("--max-connections=161", connection::cost(buffer), sockets),
             ("--max-requests=65", handler::admission::cost(buffer), 0),
-            ("--max-uploads=17", upload, large),
-            ("--max-downloads=33", streaming::download::cost(chunk), 0),
+            ("--max-uploads=17 --max-requests=64", upload, large),
+            ("--max-downloads=33 --max-requests=64", streaming::download::cost(chunk), 0),
             ("--large-chunks=3", streaming::chunks::cost(chunk), 0),
-            ("--max-pages=17", handler::pages::cost(), 0),
+            ("--max-pages=9 --max-requests=64", handler::pages::cost(), 0),
             ("--max-encoders=5", handler::compression::cost(), 0),
             ("--cache-size=2MiB", 1 << 20, 0),
             ("--audit-queue=8192", 4096 * size_of::<storage::audit::Event>(), 0),
@@ -219,7 +219,8 @@ mod tests {
             ("--worker-threads=3", 0, thread),
             ("--blocking-threads=9", 0, thread),
         ] {
-            let more = line(&[setting]) - line(&[]);
+            let set: Vec<_> = setting.split(' ').collect();
+            let more = line(&set) - line(&[]);
             let expected = heap * 5 / 4 + other;
             assert!(more + 1 >= expected as u64, "{setting}: {more} more, of {expected}");
         }

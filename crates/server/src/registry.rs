@@ -52,8 +52,8 @@ impl Connections {
         })
     }
 
-    /// A place for one more; when all are taken, that of the longest idle. None
-    /// where no connection is idle: then the caller answers 503.
+    /// A place for one more; when all are taken, that of the longest idle, half heads
+    /// with them. None where there is no such: then the caller answers 503.
     ///
     /// **Cancellation**: safe; a place that was handed over is free.
     pub async fn admit(self: &Arc<Self>) -> Option<Seat> {

@@ -140,7 +140,7 @@ fn through(address: SocketAddr) -> Result<Throughput> {
 fn read(address: SocketAddr, path: &str, blocks: Range<u64>) -> Result<()> {
     let (head, mut stream) = insist(|| match load::range(address, path, &blocks) {
         Ok((head, _)) if head.status == 503 => Ok(None),
-        // At the cap, one of those that have asked nothing yet is closed.
+        // At the cap, one of those that have brought no head yet is closed.
         Err(_) => Ok(None),
         Ok(answer) => Ok(Some(answer)),
     })?;

@@ -120,8 +120,7 @@ impl Good {
         Ok(None)
     }
 
-    /// None where the connection is closed before an answer: at the cap it is one of
-    /// those that have asked nothing yet.
+    /// None where the connection is closed before an answer, as may be at the cap.
     async fn answer(&self, request: Request) -> Option<Response> {
         let address = format!("192.0.2.{}", self.number);
         let mut client = Client::connect(self.field.address).await.ok()?;

@@ -18,7 +18,7 @@ const ALONG: usize = 500;
 const LARGE: usize = 2 * socket::LARGE_BODY;
 
 /// Each place is taken by a client that has uploaded, and has then stopped in a head
-/// that fills the buffer, and more.
+/// that fills the buffer, and more. One more is served in the place of one of them.
 pub fn connections(stage: &mut Stage) -> Result<Driven> {
     stage.begin()?;
     let places = stage.count("connections") - server::admin::CONNECTIONS;
