@@ -136,7 +136,7 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
 
 /// What `work` comes to; after `longest` it is stopped by `end`.
 fn within<T>(longest: Duration, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
-    let (done, waiting) = mpsc::channel::<()>();
+    let (done, waiting) = mpsc::sync_channel::<()>(0);
     thread::scope(|scope| {
         scope.spawn(move || {
             if waiting.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn work_that_takes_too_long_is_stopped() {
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = mpsc::sync_channel(1);
         let work = || stopped.recv_timeout(Duration::from_secs(60)).is_ok();
         assert!(within(Duration::from_millis(10), || stop.send(()).unwrap(), work));
         // What is done in time is not.
