@@ -31,7 +31,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a client has to begin its head, and again to end it, before another may take
 /// its place. Most heads come at once; one that is lost on the way to a near client comes
 /// again after 200 ms (Linux's least time until it sends again). Without it, newcomers took
-/// each other's places in a flood of connections, each before its head was read.
+/// each other's places in a flood of connections, each before its head was read. Who comes
+/// while all are within it gets 503. Held by `crates/server/tests/connection.rs`: no head.
 pub const GRACE: Duration = Duration::from_millis(250);
 
 /// What a connection is doing.
