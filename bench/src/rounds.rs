@@ -1,24 +1,18 @@
 //! Rounds: in each, every server has its turn, started afresh; so a machine that is
 //! slow for a while is slow for all. What is told is the median, and the spread.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::ground::Ground;
 use crate::peers::Peer;
-use crate::scenarios::{self, Scenario, Unit, Work};
+use crate::scenarios::least::{self, LONGEST, within};
+use crate::scenarios::{Scenario, Unit, Work};
 
 const GIB: f64 = (1 << 30) as f64;
 const MIB: f64 = (1 << 20) as f64;
-
-/// How long the work of [`Unit::Least`] may take. In a limit that is just too small for it,
-/// a server lives, and reads its own program from the disk again and again; the slowest
-/// that works takes a quarter of it.
-const LONGEST: Duration = Duration::from_secs(180);
 
 /// A server in one round.
 #[derive(Clone, Debug, Default)]
@@ -134,28 +128,14 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
     }))
 }
 
-/// What `work` comes to; after `longest` it is stopped by `end`.
-fn within<T>(longest: Duration, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
-    let (done, waiting) = mpsc::sync_channel::<()>(0);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            if waiting.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
-                end();
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
-}
-
 /// The least memory in which it works.
 fn least(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Turn> {
     let mut peak = 0;
-    let held = scenarios::least::least(|limit| {
+    let held = least::least(|limit| {
         let (ground, group) = ground.limited(limit)?;
         let Ok(server) = (peer.start)(&ground) else { return Ok(false) };
-        let result = within(LONGEST, || server.kill(), || (scenario.run)(&server, &ground));
+        let work = || (scenario.run)(&server, &ground);
+        let result = within(LONGEST, || server.kill(), work);
         let used = server.usage().peak;
         ground.sweep()?;
         let works = result.is_ok() && group.killed()? == 0;
@@ -234,15 +214,6 @@ mod tests {
     fn the_median_is_of_a_round_that_was() {
         assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median([5.0]) - 5.0).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn work_that_takes_too_long_is_stopped() {
-        let (stop, stopped) = mpsc::sync_channel(1);
-        let work = || stopped.recv_timeout(Duration::from_secs(60)).is_ok();
-        assert!(within(Duration::from_millis(10), || stop.send(()).unwrap(), work));
-        // What is done in time is not.
-        assert!(within(Duration::from_secs(60), || unreachable!(), || true));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! How little memory is enough: a real limit, in which the work is still done.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::transfer::{download, upload};
@@ -23,6 +27,11 @@ pub const LIMITS: [u64; 13] = [
     256 * MIB,
     1024 * MIB,
 ];
+
+/// How long the work may take; then it has not been done. In a limit that is just too small
+/// for it, a server lives, and reads its own program from the disk again and again; the
+/// slowest that works takes a quarter of this.
+pub const LONGEST: Duration = Duration::from_secs(180);
 
 pub const UPLOADS: Scenario = Scenario {
     name: "8 uploads, least memory",
@@ -59,6 +68,21 @@ pub fn least(mut works: impl FnMut(u64) -> Result<bool>) -> Result<u64> {
     LIMITS.get(low).copied().context("no limit is large enough")
 }
 
+/// What `work` comes to; after `longest` it is stopped by `end`.
+pub fn within<T>(longest: Duration, end: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let (done, waiting) = mpsc::sync_channel::<()>(0);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+                end();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +93,14 @@ mod tests {
             assert_eq!(least(|limit| Ok(limit >= enough)).unwrap(), enough);
         }
         assert!(least(|_| Ok(false)).is_err());
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_stopped() {
+        let (stop, stopped) = mpsc::sync_channel(1);
+        let work = || stopped.recv_timeout(Duration::from_secs(60)).is_ok();
+        assert!(within(Duration::from_millis(10), || stop.send(()).unwrap(), work));
+        // What is done in time is not.
+        assert!(within(Duration::from_secs(60), || unreachable!(), || true));
     }
 }
