@@ -22,10 +22,19 @@ pub struct Ground {
     pub rows: u64,
     /// A postgres:// URL, of a database that nobody else uses.
     pub database: String,
-    /// Ours.
-    pub server: PathBuf,
+    pub ours: Ours,
     /// What servers are put in, where memory is limited.
     pub group: Option<Arc<Group>>,
+}
+
+/// Our binaries.
+#[derive(Clone)]
+pub struct Ours {
+    pub server: PathBuf,
+    /// Does not sync what it receives.
+    pub unsynced: Option<PathBuf>,
+    /// Does not hash it either.
+    pub bare: Option<PathBuf>,
 }
 
 /// The names of the files that peers serve.
@@ -35,10 +44,10 @@ pub const SMALL: &str = "small.bin";
 
 impl Ground {
     /// Makes the files that are missing.
-    pub fn new(folder: PathBuf, database: String, server: PathBuf, quick: bool) -> Result<Self> {
+    pub fn new(folder: PathBuf, database: String, ours: Ours, quick: bool) -> Result<Self> {
         let (large, part) = if quick { (256 * MIB, 64 * MIB) } else { (1024 * MIB, 256 * MIB) };
         let rows = if quick { 100_000 } else { 1_000_000 };
-        let ground = Self { folder, large, part, rows, database, server, group: None };
+        let ground = Self { folder, large, part, rows, database, ours, group: None };
         // It knows the database of the last time.
         let _ = fs::remove_dir_all(ground.content());
         for folder in [ground.served(), ground.content()] {

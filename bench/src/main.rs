@@ -17,7 +17,7 @@ mod rounds;
 mod scenarios;
 mod server;
 
-use ground::Ground;
+use ground::{Ground, Ours};
 use report::Report;
 
 /// How the outcome is told.
@@ -61,6 +61,12 @@ struct Options {
     /// Ours
     #[arg(long, env = "SERVER_BIN", hide = true)]
     server: PathBuf,
+    /// Ours, that does not sync what it receives
+    #[arg(long, env = "SERVER_UNSYNCED", hide = true)]
+    unsynced: Option<PathBuf>,
+    /// Ours, that does not hash it either
+    #[arg(long, env = "SERVER_BARE", hide = true)]
+    bare: Option<PathBuf>,
     /// A database that nobody else uses
     #[arg(long, env, hide = true, hide_env_values = true)]
     database_url: String,
@@ -88,8 +94,8 @@ fn run(options: Options) -> Result<()> {
         }
         return Ok(());
     }
-    let Options { folder, database_url, server, quick, .. } = options;
-    let ground = Ground::new(folder, database_url, server, quick)?;
+    let Options { folder, database_url, server, unsynced, bare, quick, .. } = options;
+    let ground = Ground::new(folder, database_url, Ours { server, unsynced, bare }, quick)?;
     if options.install {
         peers::install(&ground)?;
     }

@@ -9,6 +9,8 @@ use devdb::{Database, EndSignal, Leash, Purpose};
 use crate::binary::{self, Built, Profile};
 use crate::child::{self, Signals, say};
 
+mod bare;
+
 /// A database of its own: a server under load fills it.
 const DATABASE: &str = "bench";
 
@@ -18,6 +20,9 @@ const FOLDER: &str = "target/bench";
 /// Which scenarios to run, and how to tell.
 #[derive(clap::Args)]
 pub struct Options {
+    /// Builds ours without its sync, and without its hash too: rows of their own
+    #[arg(long)]
+    bare: bool,
     /// Scenarios (all without any), and options: see `cargo xtask bench -- --help`
     #[arg(value_name = "SCENARIO|OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -34,10 +39,12 @@ pub fn run(options: Options) -> Result<ExitCode> {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };
+    let bare = if options.bare { bare::build(&signals)? } else { Vec::new() };
     let database = Database::open(Purpose::Test, &child::checkout(), &mut say)?;
     let status = database.url(DATABASE).map_err(anyhow::Error::from).and_then(|url| {
         let mut child = Leash::spawn(EndSignal::Terminate, &bench, |command| {
             command.args(&options.arguments).env("DATABASE_URL", url).env("SERVER_BIN", &server);
+            command.envs(bare.iter().map(|(variable, binary)| (variable, binary)));
             command.env("BENCH_DIR", child::checkout().join(FOLDER));
             if let Database::Private(cluster) = &database {
                 command.env("PG_BIN_DIR", cluster.bin_dir());

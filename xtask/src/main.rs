@@ -15,6 +15,7 @@ mod mutants;
 mod prepare;
 mod take;
 mod test;
+mod tree;
 mod weigh;
 
 /// The project's own commands. Each sets up what it needs.

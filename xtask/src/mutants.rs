@@ -15,20 +15,19 @@ use devdb::{Database, Purpose};
 
 use crate::check::metadata;
 use crate::child::{self, Signals, say};
+use crate::tree::Tree;
 
 mod claim;
 pub mod list;
 mod run;
 mod said;
 mod table;
-mod tree;
 
 use claim::Claim;
 use list::Mutant;
 use run::Bench;
 use said::Said;
 use table::{Fate, Row};
-use tree::Tree;
 
 /// What `--help` says beside the usage.
 const HELP: &str = "\
@@ -80,11 +79,8 @@ fn run_on(database: &Database, signals: &Signals, mutants: &[&Mutant]) -> Result
     // Inside of the target folder, which every tool passes over.
     let folder = metadata::read()?.target_directory.join("mutants");
     let logs = folder.join("logs");
-    fs::create_dir_all(folder.join("tree"))?;
+    let tree = Tree::copy(&folder)?;
     fs::create_dir_all(&logs)?;
-    let lock = fs::File::create(folder.join("lock"))?;
-    ensure!(lock.try_lock().is_ok(), "another run is at work in {}", folder.display());
-    let tree = Tree::copy(folder.join("tree"))?;
     let bench = Bench {
         signals,
         tree: tree.folder(),
@@ -122,7 +118,7 @@ fn run_on(database: &Database, signals: &Signals, mutants: &[&Mutant]) -> Result
 /// A mutant, from its making to its unmaking.
 fn make<'a>(bench: &Bench<'_>, tree: &Tree, mutant: &'a Mutant, log: PathBuf) -> Result<Row<'a>> {
     let begin = Instant::now();
-    let applied = tree.apply(mutant)?;
+    let applied = tree.apply(&mutant.edit)?;
     let fate = match bench.build(&mutant.caught_by, &log)? {
         None => Fate::Broken,
         Some(built) => Fate::Tested(bench.run(&built, &mutant.caught_by, mutant.hangs, &log)?),

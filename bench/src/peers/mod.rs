@@ -31,6 +31,9 @@ pub struct Peer {
 /// Everyone, in the order of the table.
 pub const ALL: &[Peer] = &[
     ours::PEER,
+    ours::LARGE_BUFFERS,
+    ours::UNSYNCED,
+    ours::UNHASHED,
     own::COPY,
     own::HASH,
     own::SYNC,
@@ -49,7 +52,7 @@ pub const ALL: &[Peer] = &[
 pub fn install(ground: &Ground) -> Result<()> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no checkout")?;
     for peer in ALL {
-        if (peer.is_here)(ground) {
+        if (peer.is_here)(ground) || peer.get == ours::BARE {
             continue;
         }
         eprintln!("{}: {}", peer.name, peer.get);

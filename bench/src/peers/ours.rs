@@ -1,6 +1,8 @@
-//! Ours: with its record in Postgres, its digest, its fsync, its log, all middleware.
+//! Ours: with its record in Postgres, its digest, its fsync, its log, all middleware. For
+//! uploads also: with larger buffers, and without the sync, and without the digest.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -19,21 +21,66 @@ pub const PEER: Peer = Peer {
     start,
 };
 
+pub const LARGE_BUFFERS: Peer = Peer {
+    name: "ours, large buffers",
+    about: "the same, with 64 KiB a connection, 256 KiB received, 16 buffers for one upload",
+    get: "",
+    is_here: |_| true,
+    start: |ground| start_for_uploads(ground, &ground.ours.server, &LARGE_ONES),
+};
+
+pub const UNSYNCED: Peer = Peer {
+    name: "ours, not synced",
+    about: "as ours, and what it receives is not synced: cut out of the code",
+    get: BARE,
+    is_here: |ground| ground.ours.unsynced.is_some(),
+    start: |ground| start_cut(ground, ground.ours.unsynced.as_deref()),
+};
+
+pub const UNHASHED: Peer = Peer {
+    name: "ours, neither hashed nor synced",
+    about: "nor hashed",
+    get: BARE,
+    is_here: |ground| ground.ours.bare.is_some(),
+    start: |ground| start_cut(ground, ground.ours.bare.as_deref()),
+};
+
+/// What brings those with cuts; not `--install`, which is this program's.
+pub const BARE: &str = "cargo xtask bench --bare";
+
+/// What an operator may buy speed with: the plan counts them.
+const LARGE_ONES: [(&str, &str); 3] =
+    [("CONNECTION_BUFFER", "64KiB"), ("SOCKET_RECEIVE_BUFFER", "256KiB"), ("UPLOAD_BORROW", "15")];
+
 /// The records of the large file and of the part, stored once for all rounds.
 static STORED: OnceLock<[String; 2]> = OnceLock::new();
 
 fn start(ground: &Ground) -> Result<Server> {
-    let stored = if let Some(stored) = STORED.get() {
-        stored
-    } else {
-        // By a process of its own: what storing costs is measured by itself.
-        let server = launch(ground, routes(None))?;
-        let stored = [store(&server, ground, LARGE)?, store(&server, ground, PART)?];
-        psql::plant(ground)?;
-        STORED.get_or_init(|| stored)
-    };
+    let stored = stored(ground)?;
     forget(ground, stored)?;
-    launch(ground, routes(Some(stored)))
+    launch(ground, &ground.ours.server, &[], routes(Some(stored)))
+}
+
+fn stored(ground: &Ground) -> Result<&'static [String; 2]> {
+    if let Some(stored) = STORED.get() {
+        return Ok(stored);
+    }
+    // By a process of its own: what storing costs is measured by itself.
+    let server = launch(ground, &ground.ours.server, &[], routes(None))?;
+    let stored = [store(&server, ground, LARGE)?, store(&server, ground, PART)?];
+    psql::plant(ground)?;
+    Ok(STORED.get_or_init(|| stored))
+}
+
+/// One that is asked for nothing but uploads.
+fn start_for_uploads(ground: &Ground, server: &Path, settings: &[(&str, &str)]) -> Result<Server> {
+    forget(ground, stored(ground)?)?;
+    let upload = routes(None).upload;
+    launch(ground, server, settings, Routes { upload, ..Routes::default() })
+}
+
+fn start_cut(ground: &Ground, server: Option<&Path>) -> Result<Server> {
+    start_for_uploads(ground, server.context(BARE)?, &[])
 }
 
 /// Removes what was received before, and what was not, in a limit too small: else a run
@@ -66,7 +113,12 @@ fn routes(stored: Option<&[String; 2]>) -> Routes {
     }
 }
 
-fn launch(ground: &Ground, routes: Routes) -> Result<Server> {
+fn launch(
+    ground: &Ground,
+    server: &Path,
+    settings: &[(&str, &str)],
+    routes: Routes,
+) -> Result<Server> {
     let equip = |command: &mut Command| {
         command
             .env_clear()
@@ -81,13 +133,14 @@ fn launch(ground: &Ground, routes: Routes) -> Result<Server> {
             .env("MAX_REQUESTS", "128")
             // All clients have one address here.
             .env("RATE_LIMIT_PERIOD", "1us")
-            .env("RATE_LIMIT_BURST", "1000000");
+            .env("RATE_LIMIT_BURST", "1000000")
+            .envs(settings.iter().copied());
     };
-    let mut migrate = Command::new(&ground.server);
+    let mut migrate = Command::new(server);
     equip(&mut migrate);
     ensure!(migrate.arg("migrate").status()?.success(), "the migration failed");
     let log = ground.own("logs")?.join("ours");
-    Server::start(ground, &ground.server, &log, routes, |command, address| {
+    Server::start(ground, server, &log, routes, |command, address| {
         equip(command);
         command.env("LISTEN", address.to_string());
     })

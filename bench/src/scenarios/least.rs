@@ -38,7 +38,8 @@ pub const UPLOADS: Scenario = Scenario {
     about: "the smallest limit in which eight files come in at once, within three minutes",
     unit: Unit::Least,
     reference: "",
-    can: |routes| routes.upload.is_some(),
+    // Who only takes uploads is a kind of one that does both: hashed, not synced.
+    can: |routes| routes.upload.is_some() && routes.large.is_some(),
     warm: None,
     run: |server, ground| upload(server, 8, ground.part),
 };

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::claim::Claim;
+use crate::tree::Edit;
 
 /// The file's name, in the workspace's folder.
 const FILE: &str = "mutants.toml";
@@ -37,30 +38,6 @@ pub struct Mutant {
     pub hangs: bool,
     /// The change itself.
     pub edit: Vec<Edit>,
-}
-
-/// A replacement in a file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Edit {
-    /// From the workspace's folder.
-    pub file: String,
-    /// What is replaced: it must be there once.
-    pub old: String,
-    /// By what.
-    pub new: String,
-}
-
-impl Edit {
-    /// The file's text with the replacement made.
-    pub fn apply(&self, text: &str) -> Result<String> {
-        let Edit { file, old, new } = self;
-        ensure!(!old.is_empty() && old != new, "{file}: nothing is replaced");
-        match text.matches(old.as_str()).count() {
-            1 => Ok(text.replacen(old, new, 1)),
-            count => bail!("{file} has it {count} times, and must have it once: {old}"),
-        }
-    }
 }
 
 /// Reads the file in the workspace `root`.

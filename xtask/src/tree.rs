@@ -1,5 +1,5 @@
-//! The scratch tree: a copy of the checkout, changes that are not committed
-//! included, in which a mutant is made and unmade.
+//! A scratch tree: a copy of the checkout, changes that are not committed included, in
+//! which edits are made and unmade.
 //!
 //! Only what differs is written: cargo goes by the time of the last write, and what
 //! it has built of a file that is the same stays good.
@@ -10,25 +10,54 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
-use super::list::Mutant;
 use crate::child;
 
-/// The copy.
-pub struct Tree {
-    folder: PathBuf,
+/// A replacement in a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// From the workspace's folder.
+    pub file: String,
+    /// What is replaced: it must be there once.
+    pub old: String,
+    /// By what.
+    pub new: String,
 }
 
-/// A mutant that is in the tree, until this is dropped.
+impl Edit {
+    /// The file's text with the replacement made.
+    pub fn apply(&self, text: &str) -> Result<String> {
+        let Edit { file, old, new } = self;
+        ensure!(!old.is_empty() && old != new, "{file}: nothing is replaced");
+        match text.matches(old.as_str()).count() {
+            1 => Ok(text.replacen(old, new, 1)),
+            count => bail!("{file} has it {count} times, and must have it once: {old}"),
+        }
+    }
+}
+
+/// The copy, for one run at a time.
+pub struct Tree {
+    folder: PathBuf,
+    _lock: fs::File,
+}
+
+/// Edits that are in the tree, until this is dropped.
 pub struct Applied {
     /// Files, each with its text as it was.
     files: Vec<(PathBuf, String)>,
 }
 
 impl Tree {
-    /// Brings the copy in `folder` to what the checkout has.
-    pub fn copy(folder: PathBuf) -> Result<Tree> {
+    /// Brings the copy in `within` to what the checkout has.
+    pub fn copy(within: &Path) -> Result<Tree> {
+        let folder = within.join("tree");
+        fs::create_dir_all(&folder)?;
+        let lock = fs::File::create(within.join("lock"))?;
+        ensure!(lock.try_lock().is_ok(), "another run is at work in {}", within.display());
         let root = child::checkout();
         let output = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -43,7 +72,7 @@ impl Tree {
                 .with_context(|| format!("copying {}", name.display()))?;
         }
         remove_others(&folder, &folder, &names)?;
-        Ok(Tree { folder })
+        Ok(Tree { folder, _lock: lock })
     }
 
     /// Where it is.
@@ -51,10 +80,10 @@ impl Tree {
         &self.folder
     }
 
-    /// Makes a mutant.
-    pub fn apply(&self, mutant: &Mutant) -> Result<Applied> {
+    /// Makes `edits`.
+    pub fn apply(&self, edits: &[Edit]) -> Result<Applied> {
         let mut applied = Applied { files: Vec::new() };
-        for edit in &mutant.edit {
+        for edit in edits {
             let path = self.folder.join(&edit.file);
             let text = fs::read_to_string(&path).with_context(|| edit.file.clone())?;
             let changed = edit.apply(&text)?;
@@ -118,8 +147,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mutant_is_made_and_unmade() {
-        let folder = std::env::temp_dir().join(format!("mutants-{}", std::process::id()));
+    fn edits_are_made_and_unmade() {
+        let folder = std::env::temp_dir().join(format!("tree-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("a.rs"), "one two").unwrap();
         fs::write(folder.join("stays.rs"), "").unwrap();
@@ -128,15 +157,15 @@ mod tests {
         remove_others(&folder, &folder, &names).unwrap();
         assert!(folder.join("stays.rs").exists() && !folder.join("goes.rs").exists());
 
-        let tree = Tree { folder: folder.clone() };
-        let mutant = toml::from_str(
-            "name = 'a'\nbound = 'b'\nchange = 'c'\ncaught_by = ['memory upload']\n\
-             [[edit]]\nfile = 'a.rs'\nold = 'one'\nnew = '1'\n\
-             [[edit]]\nfile = 'a.rs'\nold = 'two'\nnew = '2'\n",
-        )
-        .unwrap();
+        let lock = fs::File::open(folder.join("a.rs")).unwrap();
+        let tree = Tree { folder: folder.clone(), _lock: lock };
+        let edit = |old: &str, new: &str| Edit {
+            file: "a.rs".to_owned(),
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
         let text = || fs::read_to_string(folder.join("a.rs")).unwrap();
-        let applied = tree.apply(&mutant).unwrap();
+        let applied = tree.apply(&[edit("one", "1"), edit("two", "2")]).unwrap();
         assert_eq!(text(), "1 2");
         drop(applied);
         assert_eq!(text(), "one two");
