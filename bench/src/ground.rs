@@ -35,6 +35,8 @@ pub struct Ours {
     pub unsynced: Option<PathBuf>,
     /// Does not hash it either.
     pub bare: Option<PathBuf>,
+    /// For all of them: environment variables.
+    pub settings: Vec<(String, String)>,
 }
 
 /// The names of the files that peers serve.
@@ -53,6 +55,8 @@ impl Ground {
         for folder in [ground.served(), ground.content()] {
             fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         }
+        // What a run that was broken off has received.
+        ground.sweep()?;
         fill(&ground.served().join(LARGE), large)?;
         fill(&ground.served().join(PART), part)?;
         fs::write(ground.served().join(SMALL), noise(512))?;

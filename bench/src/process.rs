@@ -10,8 +10,8 @@ const TICKS: f64 = 100.0;
 pub struct Usage {
     /// Seconds of CPU, user and system.
     pub cpu: f64,
-    /// The most that was resident, in bytes (`VmHWM`): a sum over processes, in which
-    /// pages that they share count more than once.
+    /// The most that was resident, in bytes (`VmHWM`): a sum over processes, less what
+    /// they share now, which would count for each.
     pub peak: u64,
     /// What is resident and no file's, in bytes (`RssAnon`).
     pub anonymous: u64,
@@ -22,13 +22,18 @@ impl Usage {
     #[must_use]
     pub fn of(id: u32) -> Self {
         let mut usage = Self::default();
-        for id in tree(id) {
+        let tree = tree(id);
+        for &id in &tree {
             let Some(stat) = Stat::read(id) else { continue };
             usage.cpu += stat.ticks / TICKS;
             // One that has just ended holds nothing.
             let Ok(resident) = meter::resident(id) else { continue };
             usage.peak += resident.peak;
             usage.anonymous += resident.anonymous;
+        }
+        if tree.len() > 1 {
+            let shared = tree.iter().filter_map(|id| shared(*id)).sum();
+            usage.peak = usage.peak.saturating_sub(shared);
         }
         usage
     }
@@ -49,8 +54,20 @@ fn tree(id: u32) -> Vec<u32> {
     tree
 }
 
+/// How much of what is resident in a process is others' as well: `Rss` less `Pss`, in which a
+/// page counts for each by its share. In bytes.
+fn shared(id: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
+    let number = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    Some(number("Rss:")?.saturating_sub(number("Pss:")?) * 1024)
+}
+
 struct Stat {
     parent: u32,
+    // Of itself, and of its children that have ended and were waited for.
     ticks: f64,
 }
 
@@ -61,22 +78,41 @@ impl Stat {
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<_> = rest.split_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse::<u32>().ok();
-        Some(Self { parent: number(1)?, ticks: f64::from(number(11)?) + f64::from(number(12)?) })
+        let ticks: Option<u32> = (11..=14).map(number).sum();
+        Some(Self { parent: number(1)?, ticks: f64::from(ticks?) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn a_process_and_its_child_are_counted() {
-        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("10").spawn().unwrap();
         let own = std::process::id();
         assert!(tree(own).contains(&child.id()));
         let (whole, part) = (Usage::of(own), Usage::of(child.id()));
         assert!(part.peak > 0 && whole.peak > part.peak, "{whole:?} {part:?}");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_that_has_ended_is_counted() {
+        let count = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let script = format!("sh -c '{count}'; echo ended; read wait");
+        let mut parent = Command::new("sh");
+        let parent = parent.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut parent = parent.spawn().unwrap();
+        let mut ended = [0; 6];
+        parent.stdout.take().unwrap().read_exact(&mut ended).unwrap();
+        let usage = Usage::of(parent.id());
+        assert!(usage.cpu > 0.03, "{usage:?}");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
     }
 }

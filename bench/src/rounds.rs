@@ -34,13 +34,16 @@ pub struct Row {
     /// To the reference in the same round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
+    /// The lowest and the highest ratio of a round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratios: Option<[f64; 2]>,
     /// From the slowest round to the fastest, as a share of the median.
     pub spread: f64,
     /// Seconds a GiB, or microseconds a request.
     pub cpu: f64,
     /// The most that was resident, in bytes.
     pub peak: f64,
-    /// Bytes a connection, or of the least limit.
+    /// Bytes a connection, or of the least limit; see [`Work::held`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<f64>,
     /// In seconds.
@@ -73,8 +76,9 @@ pub fn run(
     let mut turns: Vec<Vec<Result<Turn, String>>> = vec![Vec::new(); peers.len()];
     for round in 0..rounds {
         for place in 0..peers.len() {
-            // Nobody is always the one after the slowest.
-            let index = (place + round) % peers.len();
+            // Nobody is always the first, or always after the same one.
+            let place = (place + round) % peers.len();
+            let index = if round % 2 == 0 { place } else { peers.len() - 1 - place };
             let result = turn(scenario, peers[index], ground);
             ground.sweep()?;
             let Some(result) = result.map_err(|error| format!("{error:#}")).transpose() else {
@@ -104,7 +108,7 @@ fn turn(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Option<Turn
         return least(scenario, peer, ground).map(Some);
     }
     if let Some(warm) = scenario.warm {
-        warm(&server)?;
+        warm(&server, ground)?;
     }
     let before = server.usage();
     let begin = Instant::now();
@@ -144,7 +148,8 @@ fn least(scenario: &Scenario, peer: &Peer, ground: &Ground) -> Result<Turn> {
         }
         Ok(works)
     })?;
-    Ok(Turn { held: held as f64, peak: peak as f64, ..Turn::default() })
+    let held = held.map_or(f64::INFINITY, |held| held as f64);
+    Ok(Turn { held, peak: peak as f64, ..Turn::default() })
 }
 
 fn row(
@@ -163,15 +168,14 @@ fn row(
             Some(turn.as_ref().ok()?.speed / reference.as_ref().ok()?.speed)
         })
         .collect();
-    let speeds = turns.iter().flatten().map(|turn| turn.speed);
-    let least = speeds.clone().fold(f64::INFINITY, f64::min);
-    let most = speeds.fold(0.0, f64::max);
+    let [least, most] = range(turns.iter().flatten().map(|turn| turn.speed));
     let is_held = matches!(scenario.unit, Unit::Held | Unit::Least);
     let speed = of(|turn| turn.speed);
     Row {
         peer,
         speed,
-        ratio: (!is_held && !ratios.is_empty()).then(|| median(ratios)),
+        ratio: (!is_held && !ratios.is_empty()).then(|| median(ratios.iter().copied())),
+        ratios: (!is_held && !ratios.is_empty()).then(|| range(ratios)),
         spread: if speed > 0.0 { (most - least) / speed } else { 0.0 },
         cpu: of(|turn| turn.cpu),
         peak: of(|turn| turn.peak),
@@ -189,9 +193,23 @@ fn told(scenario: &Scenario, turn: &Turn) -> String {
     match scenario.unit {
         Unit::Transfer => format!("{:.0} MiB/s", turn.speed),
         Unit::Requests => format!("{:.0} a second", turn.speed),
-        Unit::Held => format!("{} a connection", meter::figure::bytes(turn.held)),
-        Unit::Least => format!("in {}", meter::figure::bytes(turn.held)),
+        Unit::Held | Unit::Least => held(turn.held),
     }
+}
+
+/// What a connection holds, or the least limit, for a person.
+pub fn held(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes.is_nan() => "none: the server closes it".to_owned(),
+        bytes if bytes.is_infinite() => "more than 1 GiB".to_owned(),
+        bytes => meter::figure::bytes(bytes),
+    }
+}
+
+/// The least and the greatest.
+fn range(values: impl IntoIterator<Item = f64>) -> [f64; 2] {
+    let ends = [f64::INFINITY, f64::NEG_INFINITY];
+    values.into_iter().fold(ends, |[least, most], value| [least.min(value), most.max(value)])
 }
 
 /// The value below which so many in a hundred are; of sorted values.
@@ -203,7 +221,11 @@ fn at(sorted: &[f64], percent: usize) -> f64 {
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
-    at(&values, 50)
+    // Of an even number, half-way between the two in the middle: either would be a best case.
+    match (values.get((values.len().max(1) - 1) / 2), values.get(values.len() / 2)) {
+        (Some(low), Some(high)) => low.midpoint(*high),
+        _ => 0.0,
+    }
 }
 
 #[cfg(test)]
@@ -211,9 +233,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_of_a_round_that_was() {
-        assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-        assert!((median([5.0]) - 5.0).abs() < f64::EPSILON);
+    fn the_median_is_in_the_middle() {
+        let close = |median: f64, to: f64| (median - to).abs() < f64::EPSILON;
+        assert!(close(median([5.0]), 5.0));
+        assert!(close(median([3.0, 1.0]), 2.0));
+        assert!(close(median([3.0, 1.0, 2.0]), 2.0));
+        assert!(close(median([8.0, 1.0, 2.0, 4.0]), 3.0));
     }
 
     #[test]
@@ -222,6 +247,6 @@ mod tests {
         let turns = |speeds: [f64; 3]| speeds.map(|speed| Ok(Turn { speed, ..Turn::default() }));
         // The machine was twice as fast in the last round, for both.
         let row = row(scenario, "x", &turns([50.0, 60.0, 100.0]), &turns([100.0, 100.0, 200.0]));
-        assert_eq!(row.ratio, Some(0.5));
+        assert_eq!((row.ratio, row.ratios), (Some(0.5), Some([0.5, 0.6])));
     }
 }

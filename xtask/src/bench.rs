@@ -31,6 +31,9 @@ pub struct Options {
 /// Builds all in the release profile, and runs the bench.
 pub fn run(options: Options) -> Result<ExitCode> {
     let signals = Signals::catch()?;
+    if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
+        return tell(&signals, &options.arguments);
+    }
     let server = match binary::server(&signals, Profile::Release)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
@@ -55,4 +58,17 @@ pub fn run(options: Options) -> Result<ExitCode> {
     });
     database.stop()?;
     Ok(child::exit_code(status?))
+}
+
+/// What the bench can do: that takes neither ours nor a database.
+fn tell(signals: &Signals, arguments: &[OsString]) -> Result<ExitCode> {
+    let bench = match binary::bench(signals)? {
+        Built::Binary(binary) => binary,
+        Built::Failed(status) => return Ok(child::exit_code(status)),
+    };
+    let mut child = Leash::spawn(EndSignal::Terminate, &bench, |command| {
+        command.args(arguments);
+    })
+    .context("the bench does not start")?;
+    child::finish(&mut child, signals).map(child::exit_code)
 }

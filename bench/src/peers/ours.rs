@@ -134,7 +134,8 @@ fn launch(
             // All clients have one address here.
             .env("RATE_LIMIT_PERIOD", "1us")
             .env("RATE_LIMIT_BURST", "1000000")
-            .envs(settings.iter().copied());
+            .envs(settings.iter().copied())
+            .envs(ground.ours.settings.iter().map(|(name, value)| (name, value)));
     };
     let mut migrate = Command::new(server);
     equip(&mut migrate);

@@ -30,7 +30,9 @@ pub fn html(report: &Report) -> String {
         }
         let is_held = matches!(outcome.unit, Unit::Held | Unit::Least);
         let _ = write!(page, "<th>{}", if is_held { "less is better" } else { "more is better" });
-        let length = |held: Option<f64>, speed: f64| held.unwrap_or(speed).max(0.0);
+        let length = |held: Option<f64>, speed: f64| {
+            held.filter(|held| held.is_finite()).unwrap_or(speed).max(0.0)
+        };
         let most = outcome.rows.iter().map(|row| length(row.held, row.speed));
         let most = most.fold(f64::MIN_POSITIVE, f64::max);
         for row in &outcome.rows {

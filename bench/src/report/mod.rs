@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::rounds::{Outcome, Row};
+use crate::rounds::{self, Outcome, Row};
 use crate::scenarios::Unit;
 
 pub use html::html;
@@ -27,9 +27,11 @@ pub struct Report {
 /// The columns of a scenario.
 fn header(unit: Unit) -> Vec<&'static str> {
     match unit {
-        Unit::Transfer => vec!["", "ratio", "MiB/s", "spread", "CPU s/GiB", "peak RSS"],
+        Unit::Transfer => {
+            vec!["", "ratio", "of rounds", "MiB/s", "spread", "CPU s/GiB", "peak RSS"]
+        }
         Unit::Requests => {
-            vec!["", "ratio", "a second", "spread", "CPU µs", "peak RSS", "p50", "p99"]
+            vec!["", "ratio", "of rounds", "a second", "spread", "CPU µs", "peak RSS", "p50", "p99"]
         }
         Unit::Held => vec!["", "a connection", "peak RSS"],
         Unit::Least => vec!["", "limit", "peak RSS"],
@@ -43,10 +45,12 @@ fn cells(unit: Unit, row: &Row) -> Vec<String> {
         return cells;
     }
     if let Some(held) = row.held {
-        cells.push(meter::figure::bytes(held));
+        cells.push(rounds::held(held));
     }
     if matches!(unit, Unit::Transfer | Unit::Requests) {
         cells.push(row.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
+        let ratios = row.ratios.map(|[least, most]| format!("{least:.2} – {most:.2}"));
+        cells.push(ratios.unwrap_or_default());
         cells.push(format!("{:.0}", row.speed));
         cells.push(format!("{:.0} %", row.spread * 100.0));
         cells.push(if unit == Unit::Transfer {
@@ -55,7 +59,7 @@ fn cells(unit: Unit, row: &Row) -> Vec<String> {
             format!("{:.1}", row.cpu)
         });
     }
-    cells.push(meter::figure::bytes(row.peak));
+    cells.push(if row.peak > 0.0 { meter::figure::bytes(row.peak) } else { "-".to_owned() });
     if let Some(latency) = row.latency {
         cells.extend(latency.map(|seconds| format!("{:.2} ms", seconds * 1e3)));
     }

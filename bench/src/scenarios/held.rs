@@ -102,5 +102,7 @@ fn hold(server: &Server, count: usize, begin: impl Fn(&mut Client) -> Result<()>
     }
     sleep(SETTLE);
     let grown = server.usage().anonymous as f64 - before as f64;
-    Ok(Work { amount: count as f64, held: Some(grown / count as f64), ..Work::default() })
+    let open = clients.iter().filter(|client| client.is_open()).count();
+    let held = if open == 0 { f64::NAN } else { grown / open as f64 };
+    Ok(Work { amount: count as f64, held: Some(held), ..Work::default() })
 }

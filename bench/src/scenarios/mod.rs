@@ -34,7 +34,7 @@ pub struct Scenario {
     /// Whether a server can do it.
     pub can: fn(&Routes) -> bool,
     /// What is done once before, and not measured.
-    pub warm: Option<fn(&Server) -> Result<()>>,
+    pub warm: Option<fn(&Server, &Ground) -> Result<()>>,
     pub run: fn(&Server, &Ground) -> Result<Work>,
 }
 
@@ -45,7 +45,7 @@ pub struct Work {
     pub amount: f64,
     /// How long each request took, in seconds.
     pub latencies: Vec<f64>,
-    /// Bytes a connection.
+    /// Bytes a connection; not a number where the server has closed all of them.
     pub held: Option<f64>,
 }
 

@@ -21,9 +21,7 @@ pub const RANGES: Scenario = Scenario {
     warm: None,
     run: |server, ground| {
         let path = server.routes.part.as_deref().context("no such file")?;
-        // A step that has no divisor with the file in common visits all of it.
-        let positions = (0..64).map(|step| step * 7_919 * RANGE % (ground.part - RANGE));
-        let requests: Vec<_> = positions
+        let requests: Vec<_> = positions(ground.part)
             .map(|from| format!("range: bytes={from}-{}\r\n", from + RANGE - 1))
             .map(|range| server.head("GET", path, &range))
             .collect();
@@ -76,19 +74,39 @@ pub const EXPORT: Scenario = Scenario {
     },
 };
 
+/// Where each part of a file of `length` bytes begins, far from the one before: the step is a
+/// prime, and so has no divisor with their number in common.
+fn positions(length: u64) -> impl Iterator<Item = u64> {
+    let count = length / RANGE;
+    (0..count).map(move |step| step * 7_919 % count * RANGE)
+}
+
 /// Each of `clients` asks `times`, one request after the other.
 fn ask(server: &Server, clients: usize, times: usize, requests: &[Vec<u8>]) -> Result<Work> {
     let latencies = crowd(clients, |index, together| {
         let mut client = Client::small(server.address)?;
         let mut latencies = Vec::with_capacity(times);
+        let first = index * requests.len() / clients;
         together.wait();
         for turn in 0..times {
             let begin = Instant::now();
-            client.get(&requests[(index + turn) % requests.len()])?;
+            client.get(&requests[(first + turn) % requests.len()])?;
             latencies.push(begin.elapsed().as_secs_f64());
         }
         Ok(latencies)
     })?;
     let amount = (clients * times) as f64;
     Ok(Work { amount, latencies: latencies.concat(), ..Work::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_a_file_is_visited() {
+        let mut visited: Vec<_> = positions(64 << 20).collect();
+        visited.sort_unstable();
+        assert_eq!(visited, (0..1024).map(|place| place * RANGE).collect::<Vec<_>>());
+    }
 }

@@ -54,7 +54,7 @@ pub const DOWNLOAD: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),
-    warm: Some(|server| download(server, 1, server.routes.large.as_deref()).map(drop)),
+    warm: Some(|server, _| download(server, 1, server.routes.large.as_deref()).map(drop)),
     run: |server, _| download(server, 1, server.routes.large.as_deref()),
 };
 
@@ -74,7 +74,7 @@ pub const DOWNLOADS: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.part.is_some(),
-    warm: Some(|server| download(server, 1, server.routes.part.as_deref()).map(drop)),
+    warm: Some(|server, _| download(server, 1, server.routes.part.as_deref()).map(drop)),
     run: |server, _| download(server, 32, server.routes.part.as_deref()),
 };
 
@@ -84,12 +84,15 @@ pub const COLD: Scenario = Scenario {
     unit: Unit::Transfer,
     reference: COPY,
     can: |routes| routes.large.is_some(),
-    warm: Some(|server| download(server, 1, server.routes.large.as_deref()).map(drop)),
-    run: |server, ground| {
+    warm: Some(|server, ground| {
+        // Off the disk once for all: what is behind it may have a cache of its own.
         forget(&ground.served())?;
         forget(&ground.content())?;
-        download(server, 1, server.routes.large.as_deref())
-    },
+        download(server, 1, server.routes.large.as_deref())?;
+        forget(&ground.served())?;
+        forget(&ground.content())
+    }),
+    run: |server, _| download(server, 1, server.routes.large.as_deref()),
 };
 
 pub fn upload(server: &Server, count: usize, size: u64) -> Result<Work> {

@@ -31,11 +31,13 @@ impl Group {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Relaxed);
         let name = format!("plimsoll-{}-{number}", std::process::id());
-        let (folder, version, limit) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
-            (Path::new("/sys/fs/cgroup/memory").join(name), 1, "memory.limit_in_bytes")
+        let (root, version, limit) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
+            (Path::new("/sys/fs/cgroup/memory"), 1, "memory.limit_in_bytes")
         } else {
-            (Path::new("/sys/fs/cgroup").join(name), 2, "memory.max")
+            (Path::new("/sys/fs/cgroup"), 2, "memory.max")
         };
+        sweep(root);
+        let folder = root.join(name);
         fs::create_dir(&folder)?;
         let group = Self { folder, version };
         fs::write(group.folder.join(limit), bytes.to_string())?;
@@ -104,6 +106,17 @@ impl Group {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         let value = line.ok_or_else(|| io::Error::other(format!("no {key} in {file}")))?;
         value.trim().parse().map_err(io::Error::other)
+    }
+}
+
+/// Removes what processes that were killed have left; what is in use can't be removed.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let parts = name.to_str().and_then(|name| name.strip_prefix("plimsoll-")?.split_once('-'));
+        if parts.is_some_and(|(id, _)| !Path::new("/proc").join(id).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
