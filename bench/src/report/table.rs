@@ -39,13 +39,15 @@ pub fn table(report: &Report) -> String {
 pub fn markdown(report: &Report) -> String {
     let mut text = format!("{}; median of {} rounds.\n", report.machine, report.rounds);
     for outcome in &report.outcomes {
-        let header = header(outcome.unit);
+        let mut rows: Vec<_> = outcome.rows.iter().map(|row| cells(outcome.unit, row)).collect();
+        // Latencies are not everywhere.
+        let width = rows.iter().map(Vec::len).max().unwrap_or_default();
+        rows.iter_mut().for_each(|row| row.resize(width, String::new()));
+        let header = &header(outcome.unit)[..width];
         let _ = writeln!(text, "\n**{}**\n\n| {} |", title(outcome), header.join(" | "));
-        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(header.len() - 1));
-        for row in &outcome.rows {
-            let mut cells = cells(outcome.unit, row);
-            cells.resize(header.len(), String::new());
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        let _ = writeln!(text, "| --- |{}", " --: |".repeat(width.saturating_sub(1)));
+        for row in rows {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
         }
     }
     for missing in &report.missing {
