@@ -2,6 +2,7 @@
 //!
 //! Ratios first: what a machine does on a day, another will not.
 
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use ground::{Ground, Ours};
 use report::Report;
 
 /// How the outcome is told.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
     Markdown,
@@ -148,6 +149,9 @@ fn run(options: Options) -> Result<()> {
     let missing = missing.iter().map(|peer| format!("{} ({})", peer.name, peer.get)).collect();
     let rounds = options.rounds.map_or(if quick { 1 } else { 3 }, NonZeroUsize::get);
     let mut report = Report { machine: machine()?, rounds, missing, outcomes: Vec::new() };
+    if options.format != Format::Json {
+        println!("{}; median of {rounds} rounds", report.machine);
+    }
     for scenario in scenarios {
         // A ratio needs whom it is to.
         let among: Vec<_> = here
@@ -155,14 +159,19 @@ fn run(options: Options) -> Result<()> {
             .copied()
             .filter(|peer| peer.name == scenario.reference || peers.contains(&peer.name))
             .collect();
-        report.outcomes.push(rounds::run(scenario, &among, &ground, rounds, |line| {
-            eprintln!("{line}");
-        })?);
+        let outcome = rounds::run(scenario, &among, &ground, rounds, |line| eprintln!("{line}"))?;
+        // At once: all of them take hours, and a run may be broken off.
+        match options.format {
+            Format::Table => print!("{}", report::table(&outcome)),
+            Format::Markdown => print!("{}", report::markdown(&outcome)),
+            Format::Json => {}
+        }
+        std::io::stdout().flush()?;
+        report.outcomes.push(outcome);
     }
     match options.format {
-        Format::Table => print!("{}", report::table(&report)),
-        Format::Markdown => print!("{}", report::markdown(&report)),
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        _ => report.missing.iter().for_each(|missing| println!("\nNot here: {missing}.")),
     }
     if let Some(path) = options.html {
         std::fs::write(&path, report::html(&report))

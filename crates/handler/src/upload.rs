@@ -60,23 +60,22 @@ pub async fn post(
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "transfer-coding", title, detail));
     }
     match multipart::boundary(&headers)? {
-        None => raw(app, params, headers, body).await,
-        Some(boundary) => form(app, headers, body, boundary).await,
+        None => raw(app, params, &headers, body).await,
+        Some(boundary) => form(app, &headers, body, boundary).await,
     }
 }
 
 async fn raw(
     app: Arc<App>,
     params: Result<Query<Params>, QueryRejection>,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let Query(params) = params.map_err(|_| Problem::bad_request("the query can't be read"))?;
     let name = params.name.ok_or_else(|| Problem::invalid("name: missing from the query"))?;
     let name = name::check(name)?;
-    let content_type = content_type::check(&headers)?;
-    let expected = repr_digest::expected(&headers)?;
-    drop(headers); // they keep the buffer that they came in, for as long as the upload takes
+    let content_type = content_type::check(headers)?;
+    let expected = repr_digest::expected(headers)?;
     let limits = app.upload_limits.clone();
     if body.size_hint().lower() > limits.max_size {
         return Err(Problem::too_large(limits.max_size));
@@ -92,14 +91,13 @@ async fn raw(
 
 async fn form(
     app: Arc<App>,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     body: Body,
     boundary: String,
 ) -> Result<Response, Problem> {
     if headers.contains_key(REPR_DIGEST) {
         return Err(Problem::bad_request("Repr-Digest: of each part, not of the form"));
     }
-    drop(headers);
     // All but its framing is content: what can't fit is not asked for.
     let content = body.size_hint().lower().saturating_sub(multipart::MAX_FRAMING);
     if content > app.upload_limits.max_size {
