@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_the_server_has_closed_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(client.is_open());
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        assert_eq!(client.head().unwrap().status, 204);
+        drop(stream);
+        while client.stream.peek(&mut [0]).unwrap() > 0 {}
+        assert!(!client.is_open());
+    }
+
+    #[test]
     fn an_answer_is_read_however_it_comes() {
         let answers: [&[u8]; 2] = [
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -107,14 +107,14 @@ fn setting(text: &str) -> Result<(String, String)> {
 
 /// Those of `names` that are `asked` for: by the whole name, or by a part of it that is no
 /// other's whole name. All where nothing is asked for.
-fn choose(names: &[&'static str], asked: &[String], list: &str) -> Result<Vec<&'static str>> {
+fn choose(names: &[&'static str], asked: &[String], what: &str) -> Result<Vec<&'static str>> {
     let mut chosen = Vec::new();
     for asked in asked {
         let is_whole = names.contains(&asked.as_str());
         let of = |name: &str| if is_whole { name == asked } else { name.contains(asked.as_str()) };
         let before = chosen.len();
         chosen.extend(names.iter().copied().filter(|name| of(name)));
-        ensure!(chosen.len() > before, "no {list} has such a name: {asked}; see --list");
+        ensure!(chosen.len() > before, "no {what} has such a name: {asked}; see --list");
     }
     Ok(if asked.is_empty() { names.to_vec() } else { chosen })
 }
@@ -190,7 +190,7 @@ fn machine() -> Result<String> {
     let load = read("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     // Version 1 does not count what is in sockets.
-    let groups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 };
+    let groups = meter::Group::version_here();
     let release = release.trim();
     Ok(format!("{cores} cores, Linux {release}, control groups v{groups}, load {load} before"))
 }

@@ -10,8 +10,8 @@ const TICKS: f64 = 100.0;
 pub struct Usage {
     /// Seconds of CPU, user and system.
     pub cpu: f64,
-    /// The most that was resident, in bytes (`VmHWM`): a sum over processes, less what
-    /// they share now, which would count for each.
+    /// The most that was resident, in bytes (`VmHWM`). Of several processes it is the sum, less
+    /// what they share now, with others too (`Pss`); and no less than the largest one's.
     pub peak: u64,
     /// What is resident and no file's, in bytes (`RssAnon`).
     pub anonymous: u64,
@@ -22,6 +22,7 @@ impl Usage {
     #[must_use]
     pub fn of(id: u32) -> Self {
         let mut usage = Self::default();
+        let mut largest = 0;
         let tree = tree(id);
         for &id in &tree {
             let Some(stat) = Stat::read(id) else { continue };
@@ -29,11 +30,12 @@ impl Usage {
             // One that has just ended holds nothing.
             let Ok(resident) = meter::resident(id) else { continue };
             usage.peak += resident.peak;
+            largest = largest.max(resident.peak);
             usage.anonymous += resident.anonymous;
         }
         if tree.len() > 1 {
             let shared = tree.iter().filter_map(|id| shared(*id)).sum();
-            usage.peak = usage.peak.saturating_sub(shared);
+            usage.peak = usage.peak.saturating_sub(shared).max(largest);
         }
         usage
     }
@@ -86,33 +88,39 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
+    /// A shell that runs `script`, once it has said something.
+    fn shell(script: &str) -> Child {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        shell
+    }
+
     #[test]
-    fn a_process_and_its_child_are_counted() {
-        let mut child = Command::new("sleep").arg("10").spawn().unwrap();
-        let own = std::process::id();
-        assert!(tree(own).contains(&child.id()));
-        let (whole, part) = (Usage::of(own), Usage::of(child.id()));
-        assert!(part.peak > 0 && whole.peak > part.peak, "{whole:?} {part:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+    fn a_process_and_its_child_are_counted_and_what_they_share_once() {
+        // The child, and then the shell, end with what they read.
+        let mut parent = shell("sh -c 'echo begun; read wait'; true");
+        let tree = tree(parent.id());
+        let [own, child] = tree[..] else { panic!("{tree:?}") };
+        let [own, child] = [own, child].map(|id| meter::resident(id).unwrap().peak);
+        let whole = Usage::of(parent.id()).peak;
+        assert!(whole >= own.max(child) && whole < own + child, "{whole} of {own} and {child}");
+        drop(parent.stdin.take());
+        parent.wait().unwrap();
     }
 
     #[test]
     fn a_child_that_has_ended_is_counted() {
         let count = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-        let script = format!("sh -c '{count}'; echo ended; read wait");
-        let mut parent = Command::new("sh");
-        let parent = parent.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut parent = parent.spawn().unwrap();
-        let mut ended = [0; 6];
-        parent.stdout.take().unwrap().read_exact(&mut ended).unwrap();
+        let mut parent = shell(&format!("sh -c '{count}'; echo ended; read wait"));
         let usage = Usage::of(parent.id());
         assert!(usage.cpu > 0.03, "{usage:?}");
-        parent.kill().unwrap();
+        drop(parent.stdin.take());
         parent.wait().unwrap();
     }
 }

@@ -75,10 +75,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let mut turns: Vec<Vec<Result<Turn, String>>> = vec![Vec::new(); peers.len()];
     for round in 0..rounds {
-        for place in 0..peers.len() {
-            // Nobody is always the first, or always after the same one.
-            let place = (place + round) % peers.len();
-            let index = if round % 2 == 0 { place } else { peers.len() - 1 - place };
+        for index in order(round, peers.len()) {
             let result = turn(scenario, peers[index], ground);
             ground.sweep()?;
             let Some(result) = result.map_err(|error| format!("{error:#}")).transpose() else {
@@ -95,6 +92,13 @@ pub fn run(
     let rows = rows.map(|(peer, turns)| row(scenario, peer.name, turns, &reference)).collect();
     let Scenario { name, about, unit, reference, .. } = *scenario;
     Ok(Outcome { scenario: name, about, unit, reference, rows })
+}
+
+/// Whose turn it is, of so many in a round: nobody is always the first, or always after the
+/// same one.
+fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    let places = (0..count).map(move |place| (place + round) % count);
+    places.map(move |place| if round.is_multiple_of(2) { place } else { count - 1 - place })
 }
 
 /// None where the server can't do it.
@@ -239,6 +243,16 @@ mod tests {
         assert!(close(median([3.0, 1.0]), 2.0));
         assert!(close(median([3.0, 1.0, 2.0]), 2.0));
         assert!(close(median([8.0, 1.0, 2.0, 4.0]), 3.0));
+    }
+
+    #[test]
+    fn each_has_a_turn_and_comes_after_another_in_the_next_round() {
+        let orders = [0, 1].map(|round| order(round, 5).collect::<Vec<_>>());
+        for order in &orders {
+            assert!((0..5).all(|peer| order.contains(&peer)), "{order:?}");
+        }
+        let pairs = orders.map(|order| order.windows(2).map(<[_]>::to_vec).collect::<Vec<_>>());
+        assert!(pairs[0].iter().all(|pair| !pairs[1].contains(pair)), "{pairs:?}");
     }
 
     #[test]

@@ -31,14 +31,19 @@ pub struct Options {
 /// Builds all in the release profile, and runs the bench.
 pub fn run(options: Options) -> Result<ExitCode> {
     let signals = Signals::catch()?;
-    if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
-        return tell(&signals, &options.arguments);
-    }
-    let server = match binary::server(&signals, Profile::Release)? {
+    let bench = match binary::bench(&signals)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };
-    let bench = match binary::bench(&signals)? {
+    if options.arguments.iter().any(|argument| argument == "--list" || argument == "--help") {
+        // What it can do: that takes neither ours nor a database.
+        let mut child = Leash::spawn(EndSignal::Terminate, &bench, |command| {
+            command.args(&options.arguments);
+        })
+        .context("the bench does not start")?;
+        return child::finish(&mut child, &signals).map(child::exit_code);
+    }
+    let server = match binary::server(&signals, Profile::Release)? {
         Built::Binary(binary) => binary,
         Built::Failed(status) => return Ok(child::exit_code(status)),
     };
@@ -58,17 +63,4 @@ pub fn run(options: Options) -> Result<ExitCode> {
     });
     database.stop()?;
     Ok(child::exit_code(status?))
-}
-
-/// What the bench can do: that takes neither ours nor a database.
-fn tell(signals: &Signals, arguments: &[OsString]) -> Result<ExitCode> {
-    let bench = match binary::bench(signals)? {
-        Built::Binary(binary) => binary,
-        Built::Failed(status) => return Ok(child::exit_code(status)),
-    };
-    let mut child = Leash::spawn(EndSignal::Terminate, &bench, |command| {
-        command.args(arguments);
-    })
-    .context("the bench does not start")?;
-    child::finish(&mut child, signals).map(child::exit_code)
 }

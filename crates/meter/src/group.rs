@@ -31,10 +31,10 @@ impl Group {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Relaxed);
         let name = format!("plimsoll-{}-{number}", std::process::id());
-        let (root, version, limit) = if Path::new("/sys/fs/cgroup/memory/tasks").exists() {
-            (Path::new("/sys/fs/cgroup/memory"), 1, "memory.limit_in_bytes")
-        } else {
-            (Path::new("/sys/fs/cgroup"), 2, "memory.max")
+        let version = Self::version_here();
+        let (root, limit) = match version {
+            1 => (Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+            _ => (Path::new("/sys/fs/cgroup"), "memory.max"),
         };
         sweep(root);
         let folder = root.join(name);
@@ -49,6 +49,12 @@ impl Group {
             fs::write(group.folder.join("memory.kmem.tcp.limit_in_bytes"), SOCKETS.to_string())?;
         }
         Ok(group)
+    }
+
+    /// Which version of control groups the host has for memory.
+    #[must_use]
+    pub fn version_here() -> u8 {
+        if Path::new("/sys/fs/cgroup/memory/tasks").exists() { 1 } else { 2 }
     }
 
     /// Which version of control groups it is.
@@ -127,5 +133,25 @@ impl Drop for Group {
         while fs::remove_dir(&self.folder).is_err() && begin.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_killed_have_left_is_removed_and_nothing_else() {
+        let root = std::env::temp_dir().join(format!("groups-{}", std::process::id()));
+        let (own, others) = (format!("plimsoll-{}-0", std::process::id()), "plimsoll-x".to_owned());
+        // No process has an id above 2^22 (proc(5), pid_max).
+        for name in [&own, &others, "plimsoll-4194305-0", "4194305-0"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        sweep(&root);
+        let left = |name: &str| root.join(name).exists();
+        assert!(left(&own) && left(&others) && left("4194305-0"));
+        assert!(!left("plimsoll-4194305-0"));
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -12,25 +12,22 @@ use crate::check::metadata;
 use crate::child::{Signals, say};
 use crate::tree::{Edit, Tree};
 
-/// By what the bench finds each, and what is cut out of it beside what was before.
-const CUTS: [(&str, Cut); 2] = [
-    ("SERVER_UNSYNCED", Cut { old: "staged.file()?.sync_all()?;", new: "" }),
-    ("SERVER_BARE", Cut { old: "hasher.update(buffer.bytes());", new: "let _ = &mut hasher;" }),
+/// By what the bench finds each, and what is replaced in it beside what was before, by what.
+const CUTS: [(&str, &str, &str); 2] = [
+    ("SERVER_UNSYNCED", "staged.file()?.sync_all()?;", ""),
+    ("SERVER_BARE", "hasher.update(buffer.bytes());", "let _ = &mut hasher;"),
 ];
 
 /// What writes an upload.
 const FILE: &str = "crates/streaming/src/upload/parts.rs";
 
-struct Cut {
-    old: &'static str,
-    new: &'static str,
-}
-
-impl Cut {
-    fn edit(&self) -> Edit {
-        let Self { old, new } = self;
-        Edit { file: FILE.to_owned(), old: (*old).to_owned(), new: (*new).to_owned() }
-    }
+fn edits(cuts: &[(&str, &str, &str)]) -> Vec<Edit> {
+    let edit = |(_, old, new): &(&str, &str, &str)| Edit {
+        file: FILE.to_owned(),
+        old: (*old).to_owned(),
+        new: (*new).to_owned(),
+    };
+    cuts.iter().map(edit).collect()
 }
 
 /// Builds both; returns each binary with the variable that names it.
@@ -39,11 +36,10 @@ pub fn build(signals: &Signals) -> Result<Vec<(&'static str, PathBuf)>> {
     let folder = metadata::read()?.target_directory.join("bare");
     let tree = Tree::copy(&folder)?;
     let other = Other { root: tree.folder(), target: &folder.join("target") };
-    let mut applied = Vec::new(); // the next copy undoes what is left of them
     let mut binaries = Vec::new();
-    for (variable, cut) in &CUTS {
+    for (index, (variable, ..)) in CUTS.iter().enumerate() {
         say(&format!("{variable}: built in {}", folder.display()));
-        applied.push(tree.apply(&[cut.edit()])?);
+        let _applied = tree.apply(&edits(&CUTS[..=index]))?;
         let Built::Binary(binary) = binary::server_of(signals, Profile::Release, Some(other))?
         else {
             bail!("{variable} could not be built");
@@ -64,6 +60,6 @@ mod tests {
     #[test]
     fn the_cuts_fit_the_code() {
         let text = fs::read_to_string(child::checkout().join(FILE)).unwrap();
-        CUTS.iter().fold(text, |text, (_, cut)| cut.edit().apply(&text).unwrap());
+        edits(&CUTS).iter().fold(text, |text, edit| edit.apply(&text).unwrap());
     }
 }
