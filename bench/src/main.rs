@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 
 mod client;
@@ -61,11 +61,11 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Where files are kept meanwhile
-    #[arg(long, env = "BENCH_DIR", hide = true, default_value = "")]
-    folder: PathBuf,
+    #[arg(long, env = "BENCH_DIR", hide = true)]
+    folder: Option<PathBuf>,
     /// Ours
-    #[arg(long, env = "SERVER_BIN", hide = true, default_value = "")]
-    server: PathBuf,
+    #[arg(long, env = "SERVER_BIN", hide = true)]
+    server: Option<PathBuf>,
     /// Ours, that does not sync what it receives
     #[arg(long, env = "SERVER_UNSYNCED", hide = true)]
     unsynced: Option<PathBuf>,
@@ -73,8 +73,8 @@ struct Options {
     #[arg(long, env = "SERVER_BARE", hide = true)]
     bare: Option<PathBuf>,
     /// A database that nobody else uses
-    #[arg(long, env, hide = true, hide_env_values = true, default_value = "")]
-    database_url: String,
+    #[arg(long, env, hide = true, hide_env_values = true)]
+    database_url: Option<String>,
 }
 
 /// What `--help` says beside the usage.
@@ -139,6 +139,9 @@ fn run(options: Options) -> Result<()> {
         std::fs::write(path, "").with_context(|| format!("writing {}", path.display()))?;
     }
     let Options { folder, database_url, server, unsynced, bare, settings, quick, .. } = options;
+    let (Some(folder), Some(server), Some(database_url)) = (folder, server, database_url) else {
+        bail!("cargo xtask bench says where all is");
+    };
     let ours = Ours { server, unsynced, bare, settings };
     let ground = Ground::new(folder, database_url, ours, quick)?;
     if options.install {
